@@ -1,0 +1,111 @@
+"""What can go wrong, as values: where, what was wanted, what was found, and the way out.
+
+A room collects the problems it sees and raises them together; only the command line prints them.
+Codes are stable; their hundreds say which room speaks: 1 the YAML text, 2 the mapping, 3 tensors
+and ops, 4 the config, 5 checkpoint files, 6 output and run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in a text file. `line` and `column` count from 1; `width` is in characters.
+
+    `via` is the place of the YAML alias through which this text was used, if it was.
+    """
+
+    file: str
+    line: int
+    column: int
+    width: int = 1
+    via: Where | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: a stable `code`, the sentence, where it stands, and what to do about it.
+
+    `path` names the part of the mapping in its own words (`rules[7].ops[0].split`).
+    """
+
+    code: str
+    message: str
+    where: Where | None = None
+    path: str = ""
+    help: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        path = f"{self.path}: " if self.path else ""
+        return f"{place}{self.code} {path}{self.message}"
+
+
+class MapengineError(Exception):
+    """The one root of the errors raised here; `problems` says everything that was found.
+
+    `exit_code` is what the command line exits with: 1 for findings, 2 for "could not run".
+    """
+
+    exit_code = 1
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+class MappingError(MapengineError):
+    """The mapping file itself is wrong."""
+
+
+class PlanError(MapengineError):
+    """This mapping and this checkpoint do not fit together."""
+
+
+class CheckpointError(MapengineError):
+    """A file of a checkpoint cannot be read, or lies."""
+
+    exit_code = 2
+
+
+class OutputError(MapengineError):
+    """The output cannot be written where it was asked for."""
+
+    exit_code = 2
+
+
+class OpError(ValueError):
+    """An op refuses its tensors. Carries no place: the caller knows it and adds it."""
+
+    def __init__(self, message: str, code: str = "ME301", help: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.help = help
+
+    def at(self, where: Where | None, path: str) -> Problem:
+        return Problem(self.code, str(self), where, path, self.help)
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'split'?`, or nothing when no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and unpaired characters escaped, newlines kept."""
+    return "".join(
+        c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def within(error: MapengineError, path: str) -> MapengineError:
+    """The same error, its problems' paths hung below `path`."""
+    return type(error)(*(replace(p, path=f"{path}{p.path}") for p in error.problems))
