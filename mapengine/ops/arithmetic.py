@@ -1,0 +1,83 @@
+"""`add` and `mul`: a number added to, or multiplied into, every element."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mapengine.errors import OpError
+from mapengine.ops.elementwise import Elementwise
+from mapengine.ops.op import Exactness, Op, argument
+from mapengine.specs import DTYPES
+
+if TYPE_CHECKING:
+    import torch
+
+
+def _floating(dtype: str) -> str:
+    if not DTYPES[dtype].floating:
+        raise OpError(f"takes floating tensors, not {dtype}")
+    return dtype
+
+
+def _wide(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in the precision that is computed in: float32, or float64 where it is that."""
+    return tensor if tensor.element_size() == 8 else tensor.float()
+
+
+@dataclass(frozen=True)
+class Add(Elementwise):
+    """Add a number to every element, in float32, rounded back to the tensor's dtype."""
+
+    positional: ClassVar[str] = "value"
+    value: float = argument("number", "What is added.", 1)
+
+    def result(self, dtype: str) -> str:
+        return _floating(dtype)
+
+    def values(self, tensor: torch.Tensor) -> torch.Tensor:
+        return (_wide(tensor) + self.value).to(tensor.dtype)
+
+    def inverse(self) -> Add:
+        return Add(-self.value)
+
+    def exactness(self, dtype: str) -> Exactness:
+        return Exactness.LOSSY if self.value else Exactness.EXACT
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
+        yield cls(0.0), [(3, 4)]
+
+
+@dataclass(frozen=True)
+class Mul(Elementwise):
+    """Multiply every element by a number, in float32, rounded back to the tensor's dtype."""
+
+    positional: ClassVar[str] = "value"
+    value: float = argument("number", "The factor. Not zero.", 0.5)
+    divide: bool = argument(
+        "flag", "Divide instead: what undoes a factor to the last bit.", False, False
+    )
+
+    def __post_init__(self) -> None:
+        if self.value == 0:
+            raise OpError("a factor of 0 has no way back")
+
+    def result(self, dtype: str) -> str:
+        return _floating(dtype)
+
+    def values(self, tensor: torch.Tensor) -> torch.Tensor:
+        wide = _wide(tensor)
+        return (wide / self.value if self.divide else wide * self.value).to(tensor.dtype)
+
+    def inverse(self) -> Mul:
+        return Mul(self.value, not self.divide)
+
+    def exactness(self, dtype: str) -> Exactness:
+        return Exactness.EXACT if abs(self.value) == 1 else Exactness.LOSSY
+
+    @classmethod
+    def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
+        yield cls(2.0), [(3, 4)]
+        yield cls(-1.0), [(3, 4)]

@@ -1,0 +1,31 @@
+"""Ops on each element by itself. On views they are put off until the bytes are read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from mapengine.ops.op import Op, one
+from mapengine.ops.tensor import Tensor, deferred, dtype_name
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Elementwise(Op):
+    """Does not care where in a tensor an element stands, so it may be done piece by piece."""
+
+    @abstractmethod
+    def result(self, dtype: str) -> str:
+        """The dtype that comes of `dtype`. Raises `OpError` for one the op cannot take."""
+
+    @abstractmethod
+    def values(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The new elements. Raises `OpError` where a value does not survive."""
+
+    def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        tensor = one(tensors)
+        self.result(dtype_name(tensor))
+        put_off = deferred(self, tensor)
+        return [self.values(cast("torch.Tensor", tensor)) if put_off is None else put_off]

@@ -1,0 +1,49 @@
+"""The little of torch's interface that ops are written in, for real tensors and views alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from mapengine.views import Agreed, Joined, Lazy, Mapped, ValueOp
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensor = torch.Tensor | Lazy
+else:
+    Tensor = Any
+
+
+def join(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """The tensors one after another along axis `dim`."""
+    if isinstance(tensors[0], Lazy):
+        return Joined.of(cast("Sequence[Lazy]", tensors), dim)
+    import torch
+
+    return torch.cat(cast("list[torch.Tensor]", list(tensors)), dim)
+
+
+def agree(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The one value of tensors that must be equal bit for bit; None if they are not.
+
+    Views agree for now: their bytes are compared when they are read.
+    """
+    if isinstance(tensors[0], Lazy):
+        return Agreed.of(cast("Sequence[Lazy]", tensors))
+    import torch
+
+    raw = [
+        t.contiguous().reshape(-1).view(torch.uint8) for t in cast("list[torch.Tensor]", tensors)
+    ]
+    return tensors[0] if all(torch.equal(raw[0], other) for other in raw[1:]) else None
+
+
+def deferred(op: ValueOp, tensor: Tensor) -> Tensor | None:
+    """An elementwise op put off, on a view; None for a real tensor, which is computed at once."""
+    return Mapped.of(op, tensor) if isinstance(tensor, Lazy) else None
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """`bfloat16`, for a real tensor as for a view."""
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,307 @@
+"""Tensors described, not held: what layout ops do to stored tensors, without their data.
+
+A `View` is a stored tensor seen through strides. Each of its axes is a list of (size, stride)
+parts, outermost first, so that flattening and cutting axes never forces a copy: a rotary permute,
+`split` then `transpose`, any `rearrange`, stays one strided pass over the bytes. The classes here
+answer to torch's names (`shape`, `permute`, `reshape`, `narrow`), so an op's `apply` runs on them
+when planning and on real tensors in the tests, and there is no second shape inference.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides
+
+Part = tuple[int, int]
+"""Size and stride, in elements."""
+Axis = tuple[Part, ...]
+
+
+class ValueOp(Protocol):
+    """An op on each element by itself: what a `Mapped` tensor needs to know of it."""
+
+    def result(self, dtype: str) -> str: ...
+
+
+class Lazy(ABC):
+    """A tensor that is not there yet. Immutable; every method returns a new one."""
+
+    __slots__ = ()
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def spec(self) -> TensorSpec:
+        return TensorSpec(self.dtype, self.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @abstractmethod
+    def permute(self, dims: Sequence[int]) -> Lazy:
+        """The axes in another order, as torch has it."""
+
+    @abstractmethod
+    def reshape(self, shape: Sequence[int]) -> Lazy:
+        """The same elements in row-major order under another shape of the same size."""
+
+    @abstractmethod
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        """`length` consecutive positions of axis `dim`, from `start`."""
+
+    @property
+    @abstractmethod
+    def grain(self) -> int:
+        """How many rows of axis 0 go together: a cut at a multiple of it is always a view."""
+
+    @abstractmethod
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        """What this tensor is made of, one step down."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View(Lazy):
+    """The elements of `source`, from element `offset`, through the strides of `axes`.
+
+    A `source` that is itself `Lazy` is a buffer: its elements must be laid out first.
+    """
+
+    source: StoredTensor | Lazy
+    dtype: str
+    axes: tuple[Axis, ...]
+    offset: int
+    shape: tuple[int, ...]
+
+    @staticmethod
+    def of(source: StoredTensor | Lazy) -> View:
+        if isinstance(source, StoredTensor):
+            shape, strides = source.spec.shape, source.location.strides
+            dtype = source.spec.dtype
+        else:
+            shape, strides = source.shape, contiguous_strides(source.shape)
+            dtype = source.dtype
+        axes = tuple(_canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
+        return View(source, dtype, axes, 0, shape)
+
+    def _seen(self, axes: tuple[Axis, ...], offset: int, shape: tuple[int, ...]) -> View:
+        return View(self.source, self.dtype, axes, offset, shape)
+
+    def permute(self, dims: Sequence[int]) -> View:
+        axes = tuple(self.axes[d] for d in dims)
+        return self._seen(axes, self.offset, tuple(self.shape[d] for d in dims))
+
+    def reshape(self, shape: Sequence[int]) -> View:
+        shape = tuple(shape)
+        if math.prod(shape) == 0:
+            return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
+        parts = _canonical(tuple(part for axis in self.axes for part in axis))
+        axes = _carve(parts, shape)
+        return (
+            View.of(self).reshape(shape) if axes is None else self._seen(axes, self.offset, shape)
+        )
+
+    def narrow(self, dim: int, start: int, length: int) -> View:
+        shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])
+        if math.prod(shape) == 0:
+            return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
+        cut = _cut(self.axes[dim], start, length)
+        if cut is None:
+            return View.of(self).narrow(dim, start, length)
+        axis, offset = cut
+        return self._seen(
+            (*self.axes[:dim], axis, *self.axes[dim + 1 :]), self.offset + offset, shape
+        )
+
+    @property
+    def grain(self) -> int:
+        return math.prod(n for n, _ in self.axes[0][1:]) if self.axes else 1
+
+    @property
+    def parts(self) -> Axis:
+        """All parts of all axes, outermost first, neighbours merged: the loop nest of a copy."""
+        return _canonical(tuple(part for axis in self.axes for part in axis))
+
+    @property
+    def is_contiguous(self) -> bool:
+        return math.prod(self.shape) == 0 or self.parts in ((), ((math.prod(self.shape), 1),))
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return (self.source,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined(Lazy):
+    """Tensors one after another along axis `dim`."""
+
+    members: tuple[Lazy, ...]
+    dim: int
+    shape: tuple[int, ...]
+    dtype: str
+
+    @staticmethod
+    def of(members: Sequence[Lazy], dim: int) -> Lazy:
+        if len(members) == 1:
+            return members[0]
+        first = members[0].shape
+        length = sum(m.shape[dim] for m in members)
+        shape = (*first[:dim], length, *first[dim + 1 :])
+        return Joined(tuple(members), dim, shape, members[0].dtype)
+
+    def permute(self, dims: Sequence[int]) -> Lazy:
+        return Joined.of([m.permute(dims) for m in self.members], list(dims).index(self.dim))
+
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        if dim != self.dim:
+            return Joined.of([m.narrow(dim, start, length) for m in self.members], self.dim)
+        kept, position = [], 0
+        for member in self.members:
+            size = member.shape[dim]
+            first, last = max(start, position), min(start + length, position + size)
+            if first < last:
+                whole = last - first == size
+                kept.append(member if whole else member.narrow(dim, first - position, last - first))
+            position += size
+        return Joined.of(kept, dim) if kept else self.members[0].narrow(dim, 0, 0)
+
+    def reshape(self, shape: Sequence[int]) -> Lazy:
+        shape = tuple(shape)
+        before = math.prod(self.shape[: self.dim])
+        for lead in range(len(shape)):
+            inner = math.prod(shape[lead + 1 :])
+            if math.prod(shape[:lead]) != before or inner == 0:
+                continue
+            lengths = [math.prod(m.shape[self.dim :]) for m in self.members]
+            if all(length % inner == 0 for length in lengths):
+                head, tail = shape[:lead], shape[lead + 1 :]
+                members = [
+                    m.reshape((*head, length // inner, *tail))
+                    for m, length in zip(self.members, lengths, strict=True)
+                ]
+                return Joined.of(members, lead)
+        return View.of(self).reshape(shape)
+
+    @property
+    def grain(self) -> int:
+        grain = math.lcm(*(m.grain for m in self.members))
+        if self.dim == 0:  # a cut counts from the start of the member it falls in
+            starts = itertools.accumulate(m.shape[0] for m in self.members)
+            return grain if all(start % grain == 0 for start in starts) else self.shape[0]
+        return grain
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return self.members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mapped(Lazy):
+    """A tensor with an elementwise op still to be done. Moving elements about does not touch it."""
+
+    op: ValueOp
+    content: Lazy
+    shape: tuple[int, ...]
+    dtype: str
+
+    @staticmethod
+    def of(op: ValueOp, content: Lazy) -> Mapped:
+        return Mapped(op, content, content.shape, op.result(content.dtype))
+
+    def permute(self, dims: Sequence[int]) -> Lazy:
+        return Mapped.of(self.op, self.content.permute(dims))
+
+    def reshape(self, shape: Sequence[int]) -> Lazy:
+        return Mapped.of(self.op, self.content.reshape(shape))
+
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        return Mapped.of(self.op, self.content.narrow(dim, start, length))
+
+    @property
+    def grain(self) -> int:
+        return self.content.grain
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return (self.content,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agreed(Lazy):
+    """Several tensors that must be equal, bit for bit, and count as one."""
+
+    members: tuple[Lazy, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    @staticmethod
+    def of(members: Sequence[Lazy]) -> Lazy:
+        first = members[0]
+        return first if len(members) == 1 else Agreed(tuple(members), first.shape, first.dtype)
+
+    def permute(self, dims: Sequence[int]) -> Lazy:
+        return Agreed.of([m.permute(dims) for m in self.members])
+
+    def reshape(self, shape: Sequence[int]) -> Lazy:
+        return Agreed.of([m.reshape(shape) for m in self.members])
+
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        return Agreed.of([m.narrow(dim, start, length) for m in self.members])
+
+    @property
+    def grain(self) -> int:
+        return math.lcm(*(m.grain for m in self.members))
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return self.members
+
+
+def _canonical(axis: Axis) -> Axis:
+    """The same positions in as few parts as possible: units dropped, neighbours merged."""
+    merged: list[Part] = []
+    for size, stride in axis:
+        if size == 1:
+            continue
+        if merged and merged[-1][1] == size * stride:
+            merged[-1] = (merged[-1][0] * size, stride)
+        else:
+            merged.append((size, stride))
+    return tuple(merged)
+
+
+def _carve(parts: Axis, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:
+    """`parts` dealt out over axes of the sizes of `shape`; None where a cut falls inside a part."""
+    left, axes = list(parts), []
+    for size in reversed(shape):
+        axis: list[Part] = []
+        while size > 1:
+            n, stride = left.pop()
+            if size % n == 0:
+                axis.insert(0, (n, stride))
+                size //= n
+            elif n % size == 0:
+                axis.insert(0, (size, stride))
+                left.append((n // size, stride * size))
+                size = 1
+            else:
+                return None
+        axes.append(_canonical(tuple(axis)))
+    return tuple(reversed(axes))
+
+
+def _cut(axis: Axis, start: int, length: int) -> tuple[Axis, int] | None:
+    """Positions `start` to `start + length` of an axis, with the offset of the first."""
+    if not axis:
+        return axis, 0
+    stride, inner = axis[0][1], axis[1:]
+    block = math.prod(n for n, _ in inner)
+    if start % block == 0 and length % block == 0:
+        return _canonical(((length // block, stride), *inner)), start // block * stride
+    outer = start // block
+    if (start + length - 1) // block != outer:
+        return None
+    cut = _cut(inner, start - outer * block, length)
+    return None if cut is None else (cut[0], cut[1] + outer * stride)
