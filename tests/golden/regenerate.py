@@ -1,0 +1,127 @@
+"""Records what the official script makes of every case, or checks converted folders against it.
+
+    python tests/golden/regenerate.py [--venv DIR]
+    python tests/golden/regenerate.py [--venv DIR] --check FOLDER...
+
+The script ran last in transformers 4.45.2, so it lives in an environment of its own, made when DIR
+does not exist. A folder to check has the name of its case.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from golden import compare, sources  # noqa: E402
+from golden.cases import CASES, Case  # noqa: E402
+
+TORCH, TRANSFORMERS = "2.13.0", "4.45.2"
+REQUIREMENTS = ([f"torch=={TORCH}", "numpy<2"], [f"transformers=={TRANSFORMERS}", "numpy<2"])
+
+
+def official_python(folder: Path) -> Path:
+    """The interpreter of the environment the script runs in, made where it is missing."""
+    python = folder.absolute() / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        for requirements in REQUIREMENTS:  # torch first: its release decides, not transformers'
+            subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
+    show = "import torch, transformers; print(torch.__version__, transformers.__version__)"
+    found = subprocess.run([python, "-c", show], check=True, capture_output=True, text=True).stdout
+    if [version.split("+")[0] for version in found.split()] != [TORCH, TRANSFORMERS]:
+        sys.exit(f"{folder}: wanted torch {TORCH}, transformers {TRANSFORMERS}; found {found}")
+    return python
+
+
+def loaded_configs(python: Path | str, folders: Sequence[Path]) -> tuple[str, list[dict[str, Any]]]:
+    """The version of that interpreter's transformers, and each folder's config as it loads it."""
+    command = [python, HERE / "load_config.py", *folders]
+    answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return answer["transformers"], [answer["configs"][str(folder)] for folder in folders]
+
+
+def source_digest(case: Case) -> str:
+    """One SHA-256 over the case's weights, so that a drifting generator is told from a wrong op."""
+    lines = [f"{key} {compare.digest(t)}\n" for key, t in sorted(sources.weights(case).items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def without_ignored(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in compare.IGNORED}
+
+
+def record(python: Path) -> None:
+    """Writes `digests/CASE.json` for every case, and removes the records of cases gone."""
+    with tempfile.TemporaryDirectory() as scratch:
+        outputs = [Path(scratch, "output", name) for name in CASES]
+        pairs: list[Path] = []
+        for case, output in zip(CASES.values(), outputs, strict=True):
+            source = sources.write_source(case, Path(scratch, "source", case.name))
+            sources.write_json(source / "params.json", case.script_params)
+            pairs += [source, output]
+        subprocess.run([python, HERE / "run_script.py", *pairs], check=True, stdout=sys.stderr)
+        _, old = loaded_configs(python, outputs)
+        version, new = loaded_configs(sys.executable, outputs)
+        for stale in compare.DIGESTS.glob("*.json"):
+            stale.unlink()
+        compare.DIGESTS.mkdir(exist_ok=True)
+        every = zip(CASES.values(), outputs, old, new, strict=True)
+        for case, output, config_4_45, config_5 in every:
+            found = {
+                "versions": {"script": TRANSFORMERS, "torch": TORCH, "config_5": version},
+                "source": source_digest(case),
+                "tensors": compare.digests_of(output),
+                "config": compare.read_json(output / "config.json"),
+                "generation_config": compare.read_json(output / "generation_config.json"),
+                "config_4_45": without_ignored(config_4_45),
+                "config_5": without_ignored(config_5),
+            }
+            sources.write_json(compare.DIGESTS / f"{case}.json", found)
+    print(f"recorded {len(CASES)} cases in {compare.DIGESTS}")
+
+
+def check(python: Path, folders: Sequence[Path]) -> int:
+    """Prints every difference between the folders and the records; the number of lines."""
+    _, old = loaded_configs(python, folders)
+    version, new = loaded_configs(sys.executable, folders)
+    lines = []
+    for folder, config_4_45, config_5 in zip(folders, old, new, strict=True):
+        wanted = compare.recorded(folder.name)
+        for part, found in {
+            "tensors": compare.digests_of(folder),
+            "generation_config": compare.read_json(folder / "generation_config.json"),
+            "config_4_45": config_4_45,
+            "config_5": config_5 if version == wanted["versions"]["config_5"] else None,
+        }.items():
+            if found is None:  # another 5.x may add fields: then both files are loaded afresh
+                lines += [f"{folder}: {d}" for d in compare.config_differences(folder, wanted)]
+            else:
+                lines += [f"{folder}: {d}" for d in compare.differences(found, wanted[part])]
+    print("\n".join([*lines, f"{len(folders)} folders, {len(lines)} differences"]))
+    return len(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--venv", type=Path, default=Path(".venv-4.45.2"), metavar="DIR")
+    parser.add_argument("--check", type=Path, nargs="+", metavar="FOLDER")
+    arguments = parser.parse_args()
+    python = official_python(arguments.venv)
+    if arguments.check:
+        sys.exit(min(check(python, [folder.absolute() for folder in arguments.check]), 1))
+    record(python)
+
+
+if __name__ == "__main__":
+    main()
