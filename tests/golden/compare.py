@@ -31,6 +31,12 @@ def digest(tensor: Tensor) -> str:
     return f"{dtype} {shape} {hashlib.sha256(raw).hexdigest()}"
 
 
+def digest_of_all(tensors: Mapping[str, Tensor]) -> str:
+    """One SHA-256 over keys and digests, whatever their order."""
+    lines = [f"{key} {digest(tensors[key])}\n" for key in sorted(tensors)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def digests_of(folder: Path) -> dict[str, str]:
     """Key to digest of every tensor in the folder's safetensors files; the index must agree."""
     digests: dict[str, str] = {}

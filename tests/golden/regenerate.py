@@ -8,7 +8,6 @@ does not exist. A folder to check has the name of its case.
 """
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
@@ -22,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from golden import compare, sources  # noqa: E402
-from golden.cases import CASES, Case  # noqa: E402
+from golden.cases import CASES  # noqa: E402
 
 TORCH, TRANSFORMERS = "2.13.0", "4.45.2"
 REQUIREMENTS = ([f"torch=={TORCH}", "numpy<2"], [f"transformers=={TRANSFORMERS}", "numpy<2"])
@@ -36,9 +35,12 @@ def official_python(folder: Path) -> Path:
         for requirements in REQUIREMENTS:  # torch first: its release decides, not transformers'
             subprocess.run([python, "-m", "pip", "install", "-q", *requirements], check=True)
     show = "import torch, transformers; print(torch.__version__, transformers.__version__)"
-    found = subprocess.run([python, "-c", show], check=True, capture_output=True, text=True).stdout
-    if [version.split("+")[0] for version in found.split()] != [TORCH, TRANSFORMERS]:
-        sys.exit(f"{folder}: wanted torch {TORCH}, transformers {TRANSFORMERS}; found {found}")
+    found = subprocess.run([python, "-c", show], check=True, stdout=subprocess.PIPE, text=True)
+    versions = [version.split("+")[0] for version in found.stdout.split()]
+    if versions != [TORCH, TRANSFORMERS]:
+        sys.exit(
+            f"{folder}: wanted torch {TORCH} and transformers {TRANSFORMERS}, found {versions}"
+        )
     return python
 
 
@@ -47,12 +49,6 @@ def loaded_configs(python: Path | str, folders: Sequence[Path]) -> tuple[str, li
     command = [python, HERE / "load_config.py", *folders]
     answer = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return answer["transformers"], [answer["configs"][str(folder)] for folder in folders]
-
-
-def source_digest(case: Case) -> str:
-    """One SHA-256 over the case's weights, so that a drifting generator is told from a wrong op."""
-    lines = [f"{key} {compare.digest(t)}\n" for key, t in sorted(sources.weights(case).items())]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def without_ignored(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +74,7 @@ def record(python: Path) -> None:
         for case, output, config_4_45, config_5 in every:
             found = {
                 "versions": {"script": TRANSFORMERS, "torch": TORCH, "config_5": version},
-                "source": source_digest(case),
+                "source": compare.digest_of_all(sources.weights(case)),
                 "tensors": compare.digests_of(output),
                 "config": compare.read_json(output / "config.json"),
                 "generation_config": compare.read_json(output / "generation_config.json"),
@@ -96,16 +92,14 @@ def check(python: Path, folders: Sequence[Path]) -> int:
     lines = []
     for folder, config_4_45, config_5 in zip(folders, old, new, strict=True):
         wanted = compare.recorded(folder.name)
-        for part, found in {
-            "tensors": compare.digests_of(folder),
-            "generation_config": compare.read_json(folder / "generation_config.json"),
-            "config_4_45": config_4_45,
-            "config_5": config_5 if version == wanted["versions"]["config_5"] else None,
-        }.items():
-            if found is None:  # another 5.x may add fields: then both files are loaded afresh
-                lines += [f"{folder}: {d}" for d in compare.config_differences(folder, wanted)]
-            else:
-                lines += [f"{folder}: {d}" for d in compare.differences(found, wanted[part])]
+        found = compare.tensor_differences(folder, wanted)
+        found += compare.file_differences(folder, wanted, "generation_config")
+        found += compare.differences(config_4_45, wanted["config_4_45"])
+        if version == wanted["versions"]["config_5"]:
+            found += compare.differences(config_5, wanted["config_5"])
+        else:  # another 5.x may know other fields, so both files are loaded with that one
+            found += compare.config_differences(folder, wanted)
+        lines += [f"{folder}: {line}" for line in found]
     print("\n".join([*lines, f"{len(folders)} folders, {len(lines)} differences"]))
     return len(lines)
 
@@ -118,9 +112,12 @@ def main() -> None:
     parser.add_argument("--check", type=Path, nargs="+", metavar="FOLDER")
     arguments = parser.parse_args()
     python = official_python(arguments.venv)
-    if arguments.check:
-        sys.exit(min(check(python, [folder.absolute() for folder in arguments.check]), 1))
-    record(python)
+    if not arguments.check:
+        record(python)
+    elif strange := [str(folder) for folder in arguments.check if folder.name not in CASES]:
+        parser.error(f"no case has the name of {', '.join(strange)}; there are {', '.join(CASES)}")
+    elif check(python, [folder.resolve() for folder in arguments.check]):
+        sys.exit(1)
 
 
 if __name__ == "__main__":
