@@ -1,0 +1,58 @@
+"""How a format says no, in stable codes:
+
+ME501  not a tensor file that is read here
+ME502  the file ends before what its headers promise
+ME503  the file contradicts itself: lengths, overlaps, holes, offsets out of range
+ME504  its pickle wants something that a state dict does not need
+ME505  its zip archive is not made as torch.save makes one
+ME506  a kind of tensor, or of nesting, that is not supported
+ME507  these tensors cannot be written in this format
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from mapengine.errors import CheckpointError, Problem, printable
+
+_SHOWN = 80  # characters of a hostile file's words that may reach a message
+
+
+class FormatError(ValueError):
+    """What is wrong with a file, said by a part that does not know the file's name."""
+
+    def __init__(self, code: str, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.help = help
+
+
+@contextmanager
+def refusals_about(name: str) -> Iterator[None]:
+    """Turns a `FormatError` into the `CheckpointError` that says which file."""
+    try:
+        yield
+    except FormatError as refusal:
+        message = f"{printable(name)}: {refusal}"
+        raise CheckpointError(Problem(refusal.code, message, help=refusal.help)) from None
+
+
+def shown(text: str) -> str:
+    """`text` quoted for a message: escaped, and never long."""
+    return ascii(text) if len(text) <= _SHOWN else ascii(text[:_SHOWN]) + "..."
+
+
+def size_of(file: BinaryIO) -> int:
+    return file.seek(0, os.SEEK_END)
+
+
+def read_exactly(file: BinaryIO, offset: int, length: int) -> bytes:
+    """The bytes there; `length` must have been checked to be reasonable."""
+    file.seek(offset)
+    found = file.read(length)
+    if len(found) < length:
+        raise FormatError("ME502", f"truncated: needs {length} bytes at {offset}, has {len(found)}")
+    return found

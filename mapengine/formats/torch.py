@@ -1,0 +1,70 @@
+"""Files of torch.save, read by description: nothing in them is run, no tensor is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from mapengine.formats import torch_legacy, torch_zip
+from mapengine.formats.refusal import FormatError, refusals_about
+from mapengine.formats.torch_archive import describe_archive, storage_checksums
+from mapengine.formats.torch_legacy import describe_stream
+from mapengine.formats.torch_writer import create_archive, write_checksums
+from mapengine.specs import FileContents, TensorSpec
+
+HEAD = 512  # bytes that tell the kinds of torch file, and others, apart
+_TAR_MAGIC = slice(257, 262)
+
+
+class Torch:
+    """Files of torch.save, those from before 1.6 included."""
+
+    name = "torch"
+
+    def describe(self, file: BinaryIO, name: str) -> FileContents:
+        with refusals_about(name):
+            file.seek(0)
+            head = file.read(HEAD)
+            if head.startswith(torch_zip.MAGIC):
+                return describe_archive(file, name)
+            if head.startswith(torch_legacy.MAGIC):
+                return describe_stream(file, name)
+            raise _not_torch(head)
+
+    def checksums(self, file: BinaryIO, name: str) -> dict[tuple[int, int], int]:
+        """The CRC32 of each stored run of bytes, by offset and length; empty where there are none.
+
+        Not part of `Format`: only these files have them.
+        """
+        with refusals_about(name):
+            file.seek(0)
+            return storage_checksums(file) if file.read(4) == torch_zip.MAGIC else {}
+
+    def create(
+        self, path: Path, tensors: Mapping[str, TensorSpec], metadata: Mapping[str, str]
+    ) -> dict[str, int]:
+        """See `Format`. A `/` in a key opens a dict; `metadata` has no place in these files."""
+        with refusals_about(path.name):
+            return create_archive(path, tensors)
+
+    def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
+        with refusals_about(path.name):
+            write_checksums(path)
+
+
+def looks_like_torch(head: bytes) -> bool:
+    return head.startswith((torch_zip.MAGIC, torch_legacy.MAGIC))
+
+
+def _not_torch(head: bytes) -> FormatError:
+    resave = "load it with the torch that wrote it, and save its state dict again"
+    if len(head) < len(torch_legacy.MAGIC) and torch_legacy.MAGIC.startswith(head):
+        return FormatError("ME502", f"truncated: {len(head)} bytes")
+    if len(head) < len(torch_zip.MAGIC) and torch_zip.MAGIC.startswith(head):
+        return FormatError("ME502", f"truncated: {len(head)} bytes")
+    if head[_TAR_MAGIC] == b"ustar":
+        return FormatError("ME501", "a tar archive, as torch wrote before 0.1.10", resave)
+    if head.startswith(b"\x80"):
+        return FormatError("ME501", "a bare pickle, which torch.save never writes", resave)
+    return FormatError("ME501", "not a file that torch.save wrote")

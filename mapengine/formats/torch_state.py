@@ -1,0 +1,135 @@
+"""From what a torch file's pickle held to tensors and plain values, every claim checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mapengine.formats.refusal import FormatError, shown
+from mapengine.formats.shapes import checked_counts, checked_shape, is_count
+from mapengine.formats.torch_values import DTypeName, Namespace, PickledTensor, Storage
+from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec
+
+_MAX_DEPTH = 64
+_MAX_VALUES = 2_000_000
+_PLAIN = (str, int, float, bool, type(None))
+
+Extents = Mapping[str, tuple[int, int]]
+"""Where the bytes of each storage lie: offset in the file and length, by storage key."""
+
+
+class State:
+    """The tensors (nested keys joined with `/`) and the plain values of one file."""
+
+    def __init__(self, pickled: object, extents: Extents, name: str) -> None:
+        self.tensors: dict[str, StoredTensor] = {}
+        self._extents = extents
+        self._name = name
+        self._values_left = _MAX_VALUES  # a list that holds one list twice, and so on, is a bomb
+        fields = _fields(pickled)
+        if fields is None:
+            raise FormatError("ME506", f"it holds a {_kind(pickled)}, not a dict of tensors")
+        self.objects = self._dict(fields, ())
+
+    def _dict(self, fields: Mapping[Any, Any], path: tuple[Any, ...]) -> dict[Any, Any]:
+        """The plain values of `fields`; its tensors are added to `tensors` on the way."""
+        plain: dict[Any, Any] = {}
+        for key, value in fields.items():
+            below = (*path, key)
+            if isinstance(value, PickledTensor):
+                self._add(_joined(below), value)
+            elif (nested := _fields(value)) is not None:
+                self._count(below)
+                inner = self._dict(nested, below)
+                if inner or not nested:
+                    plain[key] = inner
+            else:
+                plain[key] = self._plain(value, below)
+        return plain
+
+    def _plain(self, value: Any, path: tuple[Any, ...]) -> Any:
+        self._count(path)
+        if isinstance(value, DTypeName):
+            return str(value)
+        if type(value) in _PLAIN:
+            return value
+        if type(value) in (list, tuple):
+            return type(value)(self._plain(item, (*path, i)) for i, item in enumerate(value))
+        if (nested := _fields(value)) is not None:
+            return {key: self._plain(item, (*path, key)) for key, item in nested.items()}
+        where = shown("/".join(map(str, path)))
+        raise FormatError("ME506", f"{where} is a {_kind(value)}; tensors stand in dicts alone")
+
+    def _count(self, path: tuple[Any, ...]) -> None:
+        self._values_left -= 1
+        if len(path) > _MAX_DEPTH or self._values_left < 0:
+            raise FormatError(
+                "ME503", "its values are nested without end, or more than can be meant"
+            )
+
+    def _add(self, key: str, tensor: PickledTensor) -> None:
+        if key in self.tensors:
+            raise FormatError("ME503", f"two tensors have the key {shown(key)}")
+        self.tensors[key] = self._located(key, tensor)
+
+    def _located(self, key: str, tensor: PickledTensor) -> StoredTensor:
+        shape = checked_shape(tensor.shape, key)
+        strides = checked_counts(tensor.strides, "strides", key)
+        if len(strides) != len(shape) or not is_count(tensor.offset):
+            raise FormatError("ME503", f"tensor {shown(key)}: malformed strides or offset")
+        assert isinstance(tensor.offset, int)  # a count
+        spec = TensorSpec(tensor.dtype, shape)
+        itemsize = DTYPES[spec.dtype].size
+        start, length = self._extent(key, tensor.storage)
+        _check_inside(key, spec, strides, tensor.offset, elements=length // itemsize)
+        location = TensorLocation(self._name, start + tensor.offset * itemsize, strides)
+        return StoredTensor(spec, location)
+
+    def _extent(self, key: str, storage: Storage) -> tuple[int, int]:
+        if storage.key not in self._extents:
+            raise FormatError(
+                "ME503", f"tensor {shown(key)}: no storage {storage.key[:40]} in the file"
+            )
+        start, length = self._extents[storage.key]
+        if length != storage.nbytes:
+            raise FormatError(
+                "ME503",
+                f"tensor {shown(key)}: its storage declares {storage.nbytes} bytes, has {length}",
+            )
+        return start, length
+
+
+def _check_inside(
+    key: str, spec: TensorSpec, strides: tuple[int, ...], offset: int, elements: int
+) -> None:
+    if offset > elements:
+        raise FormatError("ME503", f"tensor {shown(key)} starts past the end of its storage")
+    if not spec.numel:
+        return
+    last = offset + sum((n - 1) * stride for n, stride in zip(spec.shape, strides, strict=True))
+    if last >= elements:
+        raise FormatError("ME503", f"tensor {shown(key)} reaches past the end of its storage")
+    if spec.numel > elements:
+        raise FormatError(
+            "ME503",
+            f"tensor {shown(key)}: {spec} shows each of {elements} stored elements many times",
+        )
+
+
+def _fields(value: object) -> dict[Any, Any] | None:
+    """The items of a dict or Namespace; None for anything else."""
+    if type(value) is Namespace:
+        return value.fields or {}
+    return value if type(value) is dict else None
+
+
+def _joined(path: tuple[Any, ...]) -> str:
+    if not all(isinstance(key, str) for key in path):
+        where = shown("/".join(map(str, path)))
+        raise FormatError("ME506", f"tensor {where}: a key that is not a string")
+    return "/".join(path)
+
+
+def _kind(value: object) -> str:
+    names = {PickledTensor: "tensor", Storage: "storage"}
+    return names.get(type(value), type(value).__name__)
