@@ -97,6 +97,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _checked_metadata(metadata: object) -> dict[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise FormatError("ME503", "the header's __metadata__ does not map strings to strings")
+    for text in (*metadata, *metadata.values()):
+        _refuse_surrogates(text)
     return metadata
 
 
@@ -119,10 +121,12 @@ def _stored(key: str, entry: object, start: int, name: str) -> StoredTensor:
 
 
 def _dtype(key: str, code: object) -> str:
+    if not isinstance(code, str):
+        raise FormatError("ME503", f"tensor {shown(key)}: its dtype is not a string")
     if code in _UNSUPPORTED:
         raise FormatError("ME506", f"tensor {shown(key)}: dtype {code} is not supported")
-    if not isinstance(code, str) or code not in BY_CODE:
-        raise FormatError("ME503", f"tensor {shown(key)}: no known dtype: {shown(str(code)[:99])}")
+    if code not in BY_CODE:
+        raise FormatError("ME503", f"tensor {shown(key)}: no known dtype: {shown(code)}")
     return BY_CODE[code].name
 
 
@@ -148,7 +152,7 @@ def _refuse_surrogates(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise FormatError("ME503", f"the name {shown(text)} is not valid text") from None
+        raise FormatError("ME503", f"the string {shown(text)} is not valid text") from None
 
 
 def _in_file_order(tensors: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:

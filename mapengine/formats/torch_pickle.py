@@ -73,9 +73,6 @@ class Machine:
             raise FormatError("ME502", "truncated: its pickle ends too early")
         return found
 
-    def _number(self, form: str) -> Any:
-        return struct.unpack(form, self._take(struct.calcsize(form)))[0]
-
     def _line(self) -> str:
         line = self._file.readline(_MAX_NAME)
         self._bytes_left -= len(line)
@@ -120,10 +117,10 @@ class Machine:
         self._stack.append(int.from_bytes(self._take(length), "little", signed=True))
 
     def push_float(self) -> None:
-        self._stack.append(self._number(">d"))
+        self._stack.append(struct.unpack(">d", self._take(8))[0])
 
     def push_text(self) -> None:
-        length = self._number("<I")
+        length = int.from_bytes(self._take(4), "little")
         if length > _MAX_STRING:
             raise FormatError("ME504", f"its pickle has a string of {length} bytes")
         try:
@@ -190,13 +187,13 @@ class Machine:
         self._memo[self._take(1)[0]] = self._stack[-1]
 
     def put_far(self) -> None:
-        self._memo[self._number("<I")] = self._stack[-1]
+        self._memo[int.from_bytes(self._take(4), "little")] = self._stack[-1]
 
     def get(self) -> None:
         self._stack.append(self._memo[self._take(1)[0]])
 
     def get_far(self) -> None:
-        self._stack.append(self._memo[self._number("<I")])
+        self._stack.append(self._memo[int.from_bytes(self._take(4), "little")])
 
     def push_named(self) -> None:
         module, name = self._line(), self._line()

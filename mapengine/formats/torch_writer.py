@@ -15,7 +15,7 @@ from mapengine.formats.torch_archive import describe_archive
 from mapengine.formats.torch_zip import Member, read_members
 from mapengine.specs import DTYPES, TensorSpec
 
-_CHUNK = 8 * 2**20
+_CHUNK = 2**20
 
 
 def create_archive(path: Path, tensors: Mapping[str, TensorSpec]) -> dict[str, int]:
@@ -45,12 +45,13 @@ def write_checksums(path: Path) -> None:
 
 def _crc32(file: BinaryIO, member: Member) -> int:
     file.seek(member.offset)
+    buffer = memoryview(bytearray(min(_CHUNK, member.size)))  # one, for fresh pages are slow
     crc, left = 0, member.size
     while left:
-        chunk = file.read(min(left, _CHUNK))
-        if not chunk:
+        count = file.readinto(buffer[:left])  # type: ignore[attr-defined]
+        if not count:
             raise FormatError("ME502", f"truncated within member {shown(member.name)}")
-        crc, left = zlib.crc32(chunk, crc), left - len(chunk)
+        crc, left = zlib.crc32(buffer[:count], crc), left - count
     return crc
 
 
