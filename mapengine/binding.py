@@ -1,0 +1,299 @@
+"""A mapping bound to one model: its numbers, its tensors, and the config of the other side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from mapengine import config_values
+from mapengine.config_values import BadValue
+from mapengine.errors import Problem
+from mapengine.expressions import ExpressionError
+from mapengine.inventory import Address, Inventory, ResolvedFile, addressed, index_names, resolve
+from mapengine.mapping import ConfigField, ConfigPath, Layout, Mapping, Side
+from mapengine.names import ModelNames, Scope, Settings, Unbound
+from mapengine.specs import StoredTensor
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What is known of one model before its rules are expanded.
+
+    `tensors` are the tensors of the side that is read, by key and by the file indices (`ranks`)
+    that stand in no key; `configs` are the objects to write, by file name.
+    """
+
+    mapping: Mapping
+    read: Side
+    write: Side
+    layout: Layout
+    names: ModelNames
+    files: tuple[ResolvedFile, ...]
+    ranks: tuple[str, ...]
+    rank_ranges: dict[str, tuple[int | str, ...]]
+    tensors: dict[Address, StoredTensor]
+    configs: dict[str, dict[str, Any]]
+    ignored: frozenset[str]
+    problems: tuple[Problem, ...]
+
+    @cached_property
+    def ignored_below(self) -> tuple[str, ...]:
+        """The ignored prefixes: entries that end in a dot."""
+        return tuple(key for key in self.ignored if key.endswith("."))
+
+    def origin(self, name: str) -> str:
+        """Where the value of a config name came from, in words."""
+        return self.names.origins.get(name, "")
+
+
+def bind(
+    mapping: Mapping,
+    inventory: Inventory,
+    layout: Layout,
+    settings: Settings,
+    read: str = "source",
+) -> Binding:
+    """Works out every name, finds every file, and writes the other side's config.
+
+    Never raises for what is wrong with the checkpoint: `problems` lists it.
+    """
+    names = ModelNames(mapping, inventory, layout, settings, read)
+    problems = list(_settings_problems(mapping, settings))
+    for name in mapping.fields:
+        try:
+            names.value(name)
+        except Unbound:
+            continue
+    files, found = _files(names)
+    problems += found
+    ranks = _ranks(names, layout)
+    tensors, found = addressed(inventory, files, ranks, names.side.root)
+    problems += found
+    configs = _configs(names, problems)
+    problems += _unread(names)
+    return Binding(
+        mapping,
+        names.side,
+        names.other,
+        layout,
+        names,
+        tuple(files),
+        ranks,
+        {rank: _values_of(rank, files) for rank in ranks},
+        tensors,
+        configs,
+        _ignored(names, problems),
+        (*names.problems, *_missing(names), *problems),
+    )
+
+
+def _settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem]:
+    from mapengine.errors import suggest
+
+    for name in settings.values:
+        if name not in mapping.fields:
+            known = ", ".join(mapping.fields)
+            hint = suggest(name, mapping.fields) or f"known here: {known}"
+            yield Problem("ME406", f"--set {name}: the mapping has no such name", help=hint)
+    if settings.preset and settings.preset not in mapping.presets:
+        known = ", ".join(mapping.presets) or "none"
+        yield Problem("ME406", f"no preset {settings.preset!r}", help=f"presets: {known}")
+
+
+def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
+    try:
+        return resolve(
+            names.side.files(names.layout),
+            names.inventory.names,
+            names.range_of,
+            lambda indices: Scope(names, indices),
+        )
+    except (BadValue, ExpressionError) as error:
+        return [], [Problem("ME405", str(error), names.side.where, names.side.name, error.help)]
+    except Unbound:
+        return [], []
+
+
+def _ranks(names: ModelNames, layout: Layout) -> tuple[str, ...]:
+    """The file indices that stand in no key: every key exists once for each of their values."""
+    in_keys: set[str] = set()
+    for rule in names.mapping.rules:
+        if rule.holds_in(layout):
+            keys = rule.sources if names.side.name == "source" else rule.targets
+            in_keys.update(*(pattern.names for pattern in keys))
+    ranks: dict[str, None] = {}
+    for pattern in names.side.files(layout):
+        prefix = pattern.prefix.names if pattern.prefix else frozenset()
+        for name in index_names(pattern, names.mapping.dims.get, names.known):
+            if name not in in_keys and name not in prefix:
+                ranks[name] = None
+    return tuple(ranks)
+
+
+def _ignored(names: ModelNames, problems: list[Problem]) -> frozenset[str]:
+    """Every key, and prefix, that the side's `ignore` names, its indices filled in."""
+    keys: set[str] = set()
+    for pattern in names.side.ignore_tensors:
+        indices = sorted(pattern.names & names.mapping.dims.keys())
+        try:
+            ranges = [names.range_of(name) or () for name in indices]
+            for values in product(*ranges):
+                keys.add(pattern.fill(Scope(names, dict(zip(indices, values, strict=True)))))
+        except (BadValue, ExpressionError) as error:
+            problems.append(Problem("ME405", str(error), names.side.where, "ignore", error.help))
+        except Unbound:
+            continue
+    return frozenset(keys)
+
+
+def _values_of(rank: str, files: list[ResolvedFile]) -> tuple[int | str, ...]:
+    return tuple(dict.fromkeys(value for f in files for name, value in f.indices if name == rank))
+
+
+def _missing(names: ModelNames) -> Iterator[Problem]:
+    """One problem for all the names that no file says."""
+    if not names.missing:
+        return
+    mapping = names.mapping
+    main = names.side.config_file(names.layout)
+    listed = []
+    for name in names.missing:
+        paths = mapping.fields[name].paths(names.side.name, names.layout)
+        listed.append(f"{name} ({paths[0]})" if paths else name)
+    if main and names.config(None) is config_values.ABSENT and not names.inventory.configs:
+        message = f"there is no {main.file} in {names.inventory.folder}"
+    else:
+        message = f"no file says {', '.join(listed)}"
+    presets = f"--preset {' | '.join(mapping.presets)}, or " if mapping.presets else ""
+    help = f"{presets}--set {names.missing[0]}=VALUE"
+    where = mapping.fields[names.missing[0]].where
+    yield Problem("ME401", message, where, f"config.{names.missing[0]}", help)
+
+
+def _unread(names: ModelNames) -> Iterator[Problem]:
+    """What stands in the main config and no field reads, nothing carries and nobody ignores."""
+    mapping, side = names.mapping, names.side
+    config = names.config(None)
+    if config is config_values.ABSENT or mapping.carry_rest:
+        return
+    main = side.config_file(names.layout)
+    if not isinstance(config, AnyMapping):
+        yield Problem("ME402", f"{main.file if main else '?'} does not hold an object")
+        return
+    covered = [p.steps for p in (*mapping.carry, *side.ignore_config, *_read_paths(names))]
+    left = [
+        str(ConfigPath(leaf))
+        for leaf in config_values.leaves(config)
+        if not any(_covers(steps, leaf) for steps in covered)
+    ]
+    if left:
+        verb = "is" if len(left) == 1 else "are"
+        shown = ", ".join(left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
+        yield Problem(
+            "ME403",
+            f"{main.file if main else '?'}: {shown} {verb} read by no field",
+            side.where,
+            help="carry, ignore.config, or a field",
+        )
+
+
+def _read_paths(names: ModelNames) -> Iterator[ConfigPath]:
+    for field in names.mapping.fields.values():
+        for path in field.paths(names.side.name, names.layout):
+            if path.file is None:
+                yield path
+
+
+def _covers(steps: tuple[str, ...], leaf: tuple[str, ...]) -> bool:
+    wanted = steps[:-1] if steps and steps[-1] == "" else steps
+    return leaf[: len(wanted)] == wanted
+
+
+def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    """The config objects of the side that is written, and a check of what must be equal."""
+    main = names.other.config_file(names.layout)
+    configs: dict[str, dict[str, Any]] = {}
+    if main is not None:
+        configs[main.file] = {}
+    for field in sorted(names.mapping.fields.values(), key=_depth(names)):
+        where, path = field.where, f"config.{field.name}"
+        try:
+            for message in _disagreements(names, field):
+                problems.append(Problem("ME407", message, where, path))
+            _write_field(names, field, configs, main.file if main else "config.json")
+        except (BadValue, ExpressionError) as error:
+            problems.append(Problem("ME405", str(error), where, path, error.help))
+        except Unbound:
+            continue
+    if main is not None:
+        _carry(names, configs[main.file])
+        for step in reversed(main.at):
+            configs[main.file] = {step: configs[main.file]}
+    return configs
+
+
+def _depth(names: ModelNames) -> Any:
+    """Fields that write whole objects come before fields that write into them."""
+
+    def depth(field: ConfigField) -> int:
+        paths = field.paths(names.other.name, names.layout)
+        return max((len(path.steps) for path in paths), default=0)
+
+    return depth
+
+
+def _disagreements(names: ModelNames, field: ConfigField) -> Iterator[str]:
+    """Where a constant or a computed field is also in the file, and is not the same there."""
+    value = names.value(field.name)
+    constant = field.value.at(names.layout, None)
+    if field.compute is None and constant is None:
+        return
+    origin = names.origins[field.name]
+    if field.when is not None and not names.evaluate(field.when):
+        return
+    meant = names.evaluate(field.compute) if field.compute is not None else constant
+    if not config_values.equal(value, meant):
+        how = f" = {field.compute.text}" if field.compute is not None else ""
+        used = ", ".join(
+            f"{n} {names.value(n)!r} ({names.origins[n]})"
+            for n in sorted(field.compute.names if field.compute else ())
+            if n in names.mapping.fields
+        )
+        yield f"{value!r} ({origin}), but {meant!r}{how}" + (f" from {used}" if used else "")
+
+
+def _write_field(
+    names: ModelNames, field: ConfigField, configs: dict[str, dict[str, Any]], main: str
+) -> None:
+    paths = field.paths(names.other.name, names.layout)
+    if not paths or (field.when is not None and not names.evaluate(field.when)):
+        return
+    value = names.value(field.name)
+    if value is None and field.optional:
+        return
+    if names.other.name == "target":
+        value = config_values.translate(value, field.words)
+    for path in paths:
+        config_values.put(configs.setdefault(path.file or main, {}), path.steps, value)
+
+
+def _carry(names: ModelNames, written: dict[str, Any]) -> None:
+    config = names.config(None)
+    if config is config_values.ABSENT:
+        return
+    carried: list[tuple[str, ...]] = [path.steps for path in names.mapping.carry]
+    if names.mapping.carry_rest:
+        left = [p.steps for p in (*names.side.ignore_config, *_read_paths(names))]
+        carried = [
+            leaf
+            for leaf in config_values.leaves(config)
+            if not any(_covers(steps, leaf) for steps in left)
+        ]
+    for steps in carried:
+        value = config_values.look_up(config, steps)
+        if value is not config_values.ABSENT:
+            config_values.put(written, steps, value)

@@ -1,0 +1,120 @@
+"""Values in config objects: looking up, converting, comparing, writing. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "ABSENT", "__slots__": ()})()
+"""No value, as opposed to null."""
+
+
+class BadValue(ValueError):
+    """A config value, or a name, that cannot be. Carries no place: the caller knows it."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+
+def look_up(config: Any, steps: Sequence[str]) -> Any:
+    """What stands at `steps` of nested objects; ABSENT where a step is missing."""
+    for step in steps:
+        if not isinstance(config, Mapping) or step not in config:
+            return ABSENT
+        config = config[step]
+    return config
+
+
+def put(config: dict[str, Any], steps: Sequence[str], value: Any) -> None:
+    """Writes `value` at `steps`, making the objects on the way."""
+    for step in steps[:-1]:
+        inner = config.setdefault(step, {})
+        if not isinstance(inner, dict):
+            raise BadValue(f"{'.'.join(steps)} goes through {step!r}, which is {inner!r}")
+        config = inner
+    last = config.get(steps[-1])
+    if isinstance(last, dict) and isinstance(value, dict):
+        config[steps[-1]] = {**value, **last}
+    else:
+        config[steps[-1]] = value
+
+
+def leaves(config: Any, steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every value that is not itself an object; of empty objects too."""
+    if isinstance(config, Mapping) and config:
+        for key, value in config.items():
+            yield from leaves(value, (*steps, str(key)))
+    elif steps:
+        yield steps
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Equal in value and kind: 1 is 1.0, but neither is true."""
+    if isinstance(a, bool) != isinstance(b, bool):
+        return False
+    return bool(a == b)
+
+
+def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
+    """`value` converted to its declared `type`; without one, of the kind the example has."""
+    if type is not None:
+        return _converted(value, type, origin)
+    number = isinstance(example, int | float) and not isinstance(example, bool)
+    if number and not (isinstance(value, int | float | list) and not isinstance(value, bool)):
+        raise BadValue(
+            f"{origin} is {value!r}, where a number is wanted",
+            "correct the file, or give the field a `type`, which converts on reading",
+        )
+    if isinstance(example, int) and isinstance(value, float):
+        raise BadValue(f"{origin} is {value!r}, where a whole number is wanted")
+    return value
+
+
+def _converted(value: Any, type: str, origin: str) -> Any:
+    wrong = BadValue(f"{origin} is {value!r}, which is no {type}")
+    if type == "str":
+        return str(value)
+    if type == "bool":
+        words = {"true": True, "false": False}
+        value = words.get(value, value) if isinstance(value, str) else value
+        if not isinstance(value, bool):
+            raise wrong
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise wrong
+    try:
+        number = float(value) if type == "float" else _whole(value)
+    except (ValueError, OverflowError):
+        raise wrong from None
+    if isinstance(number, float) and math.isnan(number):
+        raise wrong
+    return number
+
+
+def _whole(value: int | float | str) -> int:
+    if isinstance(value, str):
+        return int(value)
+    if value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def translate(value: Any, words: Mapping[str, Any]) -> Any:
+    """A word of the source in the target's words."""
+    if not words or not isinstance(value, str):
+        return value
+    if value not in words:
+        raise BadValue(f"{value!r} is none of {', '.join(map(repr, words))}")
+    return words[value]
+
+
+def translate_back(value: Any, words: Mapping[str, Any]) -> Any:
+    """A word of the target in the source's words: the first that is translated to it."""
+    for word, translation in words.items():
+        if translation == value:
+            return word
+    if words and isinstance(value, str):
+        raise BadValue(f"{value!r} is none of {', '.join(repr(w) for w in words.values())}")
+    return value

@@ -1,0 +1,152 @@
+"""Rules over index ranges to steps. Pure: sees no checkpoint but through the binding's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Generic, TypeVar
+
+from mapengine.binding import Binding
+from mapengine.config_values import BadValue
+from mapengine.errors import Problem
+from mapengine.expressions import ExpressionError
+from mapengine.inventory import Address
+from mapengine.mapping import Rule
+from mapengine.names import Scope, Unbound
+from mapengine.patterns import KeyPattern
+
+T = TypeVar("T")
+Label = str | None
+"""The index a fan goes over; None for the list of keys written in the rule itself."""
+
+MOST_STEPS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Family(Generic[T]):
+    """Members labelled by indices: `members` go through `ranges` in order, the last fastest."""
+
+    labels: tuple[Label, ...]
+    ranges: tuple[tuple[int | str, ...], ...]
+    members: tuple[T, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule at one index: the source tensors it takes and the target keys it makes."""
+
+    rule: Rule
+    indices: AnyMapping[str, int | str]
+    sources: Family[Address]
+    targets: Family[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    steps: tuple[Step, ...]
+    problems: tuple[Problem, ...]
+
+
+def expand(binding: Binding) -> Expansion:
+    """Every rule that holds in the binding's layout, at every one of its loop indices."""
+    steps: list[Step] = []
+    problems: list[Problem] = []
+    for rule in binding.mapping.rules:
+        if not rule.holds_in(binding.layout):
+            continue
+        try:
+            for step in _steps(rule, binding):
+                steps.append(step)
+                if len(steps) > MOST_STEPS:
+                    raise BadValue(f"more than {MOST_STEPS:,} steps: sizes that no model has")
+        except (BadValue, ExpressionError) as error:
+            problems.append(Problem("ME302", str(error), rule.where, rule.path, error.help))
+            if len(steps) > MOST_STEPS:
+                break
+        except Unbound:
+            continue  # the name without a value is on the binding's list
+    return Expansion(tuple(steps), tuple(problems))
+
+
+def fan_labels(
+    rule: Rule, binding_dims: AnyMapping[str, Any]
+) -> tuple[list[str], list[str], list[str]]:
+    """The indices of a rule that loop, that fan at the source, and that fan at the target."""
+    source = frozenset().union(*(p.names for p in rule.sources)) & binding_dims.keys()
+    target = frozenset().union(*(p.names for p in rule.targets)) & binding_dims.keys()
+    order = list(binding_dims)
+    return (
+        sorted(source & target, key=order.index),
+        sorted(source - target, key=order.index),
+        sorted(target - source, key=order.index),
+    )
+
+
+def _steps(rule: Rule, binding: Binding) -> Iterator[Step]:
+    names = binding.names
+    loops, source_fans, target_fans = fan_labels(rule, binding.mapping.dims)
+    ranges: dict[str, tuple[int | str, ...]] = {
+        name: tuple(names.range_of(name) or ()) for name in (*loops, *source_fans, *target_fans)
+    }
+    for values in product(*(ranges[name] for name in loops)):
+        indices = dict(zip(loops, values, strict=True))
+        if not all(_holds(rule, names.evaluate(when, indices)) for when in rule.when):
+            continue
+        yield Step(
+            rule,
+            indices,
+            _source_family(rule, binding, source_fans, ranges, indices),
+            _target_family(rule, binding, target_fans, ranges, indices),
+        )
+
+
+def _holds(rule: Rule, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise BadValue(f"`when` must be true or false, and is {value!r}")
+    return value
+
+
+def _keys(
+    patterns: tuple[KeyPattern, ...],
+    binding: Binding,
+    fans: list[str],
+    ranges: AnyMapping[str, tuple[int | str, ...]],
+    indices: AnyMapping[str, int | str],
+) -> tuple[list[Label], list[tuple[int | str, ...]], list[str]]:
+    keys = [
+        pattern.fill(Scope(binding.names, {**indices, **dict(zip(fans, values, strict=True))}))
+        for pattern in patterns
+        for values in product(*(ranges[name] for name in fans))
+    ]
+    labels: list[Label] = list(fans)
+    sizes = [ranges[name] for name in fans]
+    if len(patterns) > 1:
+        labels.insert(0, None)
+        sizes.insert(0, tuple(range(len(patterns))))
+    return labels, sizes, keys
+
+
+def _source_family(
+    rule: Rule,
+    binding: Binding,
+    fans: list[str],
+    ranges: AnyMapping[str, tuple[int | str, ...]],
+    indices: AnyMapping[str, int | str],
+) -> Family[Address]:
+    labels, sizes, keys = _keys(rule.sources, binding, fans, ranges, indices)
+    ranks = tuple(binding.rank_ranges[name] for name in binding.ranks)
+    members = tuple((key, rank) for key in keys for rank in product(*ranks))
+    return Family((*labels, *binding.ranks), (*sizes, *ranks), members)
+
+
+def _target_family(
+    rule: Rule,
+    binding: Binding,
+    fans: list[str],
+    ranges: AnyMapping[str, tuple[int | str, ...]],
+    indices: AnyMapping[str, int | str],
+) -> Family[str]:
+    labels, sizes, keys = _keys(rule.targets, binding, fans, ranges, indices)
+    return Family(tuple(labels), tuple(sizes), tuple(keys))

@@ -1,0 +1,175 @@
+"""Steps to tensors: each rule's ops run on views of the stored tensors, and shapes are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mapengine.binding import Binding
+from mapengine.config_values import BadValue
+from mapengine.errors import OpError, Problem
+from mapengine.expand import Family, Label, Step
+from mapengine.expressions import Expression, ExpressionError
+from mapengine.families import apply_op, bind_op, settle
+from mapengine.mapping import OpCall, Rule
+from mapengine.names import Scope, Unbound
+from mapengine.ops import Op
+from mapengine.specs import StoredTensor
+from mapengine.views import Lazy, View
+
+Made = tuple[str, Lazy, Rule]
+
+
+class Stop(Exception):
+    """A step that cannot go on, for a reason already noted."""
+
+
+def lower(steps: Sequence[Step], binding: Binding) -> tuple[list[Made], list[Problem]]:
+    """Every target tensor, and one problem for each rule and cause that stands in the way."""
+    lowering = _Lowering(binding)
+    for step in steps:
+        try:
+            lowering.step(step)
+        except (Stop, Unbound):
+            continue
+    return list(lowering.made.values()), list(lowering.problems.values())
+
+
+class _Lowering:
+    def __init__(self, binding: Binding) -> None:
+        self.binding = binding
+        self.made: dict[str, Made] = {}
+        self.problems: dict[tuple[str, str], Problem] = {}
+        self._ops: dict[int, Op] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {}
+
+    def step(self, step: Step) -> None:
+        rule = step.rule
+        sources = [self.binding.tensors.get(address) for address in step.sources.members]
+        if any(stored is None for stored in sources):
+            raise Stop  # the missing ones are told once, for all rules together
+        stored = [one for one in sources if one is not None]
+        self._check_shapes(step, stored)
+        family: Family[Any] = Family(
+            step.sources.labels, step.sources.ranges, tuple(View.of(one) for one in stored)
+        )
+        for call in rule.ops:
+            family = self._apply(step, call, family)
+        try:
+            tensors = settle(family, step.targets)
+        except OpError as error:
+            self._note(error.at(rule.where, rule.path))
+            raise Stop from None
+        for key, tensor in zip(step.targets.members, tensors, strict=True):
+            self._keep(key, tensor, rule)
+
+    def _keep(self, key: str, tensor: Lazy, rule: Rule) -> None:
+        if key in self.made:
+            other = self.made[key][2]
+            message = f"{key} is made twice: by {other.path} ({other.where}) too"
+            self._note(Problem("ME313", message, rule.where, rule.path), rule.path + other.path)
+        self.made[key] = (key, tensor, rule)
+
+    def _note(self, problem: Problem, cause: str = "") -> None:
+        self.problems.setdefault((problem.path, cause or problem.message), problem)
+
+    # -- ops ----------------------------------------------------------------------------------
+
+    def _apply(self, step: Step, call: OpCall, family: Family[Any]) -> Family[Any]:
+        scope = Scope(self.binding.names, step.indices)
+        try:
+            op = self._bound(step, call, family, scope)
+            made: Sequence[int | str] = ()
+            if op.makes is not None:
+                made = self._ranges(step, family)[op.makes.index]
+            return apply_op(family, op, made)
+        except OpError as error:
+            problem = error.at(call.where, call.path)
+        except (ExpressionError, BadValue) as error:
+            problem = Problem("ME303", str(error), call.where, call.path, error.help)
+        self._note(problem)
+        raise Stop from None
+
+    def _bound(self, step: Step, call: OpCall, family: Family[Any], scope: Scope) -> Op:
+        known = self._ops.get(id(call))
+        if known is not None:
+            return known
+        ranges = self._ranges(step, family)
+        op = bind_op(call, scope, ranges, len(ranges.get(None, ())))
+        if not _names_in(call.arguments.values()) & step.indices.keys():
+            self._ops[id(call)] = op
+        return op
+
+    def _ranges(self, step: Step, family: Family[Any]) -> dict[Label, Sequence[int | str]]:
+        """The ranges an op may name: what is there, and what the target wants."""
+        ranges: dict[Label, Sequence[int | str]] = {}
+        for name in self.binding.mapping.dims:
+            size = self.binding.names.range_of(name)
+            if size is not None and name not in step.indices:
+                ranges[name] = size
+        ranges |= dict(zip(step.targets.labels, step.targets.ranges, strict=True))
+        ranges |= dict(zip(family.labels, family.ranges, strict=True))
+        return ranges
+
+    # -- shapes -------------------------------------------------------------------------------
+
+    def _check_shapes(self, step: Step, stored: Sequence[StoredTensor]) -> None:
+        rule = step.rule
+        if not rule.shapes:
+            return
+        each = len(stored) // len(rule.sources)
+        wrong = False
+        for i, one in enumerate(stored):
+            wanted = rule.shapes[i // each]
+            sizes = self._shape(step, wanted)
+            if one.spec.shape != sizes:
+                self._note(self._misshapen(step, i, one, wanted, sizes), "shape")
+                wrong = True
+        if wrong:
+            raise Stop
+
+    def _shape(self, step: Step, wanted: tuple[Expression, ...]) -> tuple[int, ...]:
+        known = self._shapes.get(id(wanted))
+        if known is not None:
+            return known
+        rule = step.rule
+        try:
+            sizes = tuple(self.binding.names.evaluate(one, step.indices) for one in wanted)
+            if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
+                raise BadValue(f"{[e.text for e in wanted]} gives {list(sizes)}, which is no shape")
+        except (ExpressionError, BadValue) as error:
+            help = error.help
+            self._note(Problem("ME303", str(error), rule.where, f"{rule.path}.shape", help))
+            raise Stop from None
+        if not _names_in(wanted) & step.indices.keys():
+            self._shapes[id(wanted)] = sizes
+        return sizes
+
+    def _misshapen(
+        self,
+        step: Step,
+        i: int,
+        stored: StoredTensor,
+        wanted: tuple[Expression, ...],
+        sizes: tuple[int, ...],
+    ) -> Problem:
+        rule, names = step.rule, self.binding.names
+        text = ", ".join(one.text for one in wanted)
+        used = sorted(_names_in(wanted) & names.mapping.fields.keys())
+        origins = "; ".join(f"{n} {names.value(n)} ({names.origins[n]})" for n in used)
+        message = (
+            f"{step.sources.members[i][0]} is {list(stored.spec.shape)} in {stored.location.file}, "
+            f"and [{text}] is {list(sizes)}"
+        )
+        return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
+
+
+def _names_in(values: Any) -> set[str]:
+    """The names in expressions, however they are nested in tuples."""
+    names: set[str] = set()
+    for value in values:
+        if isinstance(value, Expression):
+            names |= value.names
+        elif isinstance(value, tuple):
+            names |= _names_in(value)
+    return names

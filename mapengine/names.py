@@ -1,0 +1,270 @@
+"""The names of a mapping, worked out for one checkpoint in one layout.
+
+A name is worked out when it is first asked for, in this order: what the user set, the file, a
+preset, a constant, an expression, the default of the side that is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapengine import config_values
+from mapengine.config_values import ABSENT, BadValue
+from mapengine.errors import Problem, suggest
+from mapengine.expressions import Expression, ExpressionError
+from mapengine.inventory import Inventory, wildcard_match
+from mapengine.mapping import MISSING, ConfigField, ConfigPath, FilePattern, Layout, Mapping
+from mapengine.patterns import KeyPattern
+from mapengine.reading import read_path
+from mapengine.specs import DTYPES, StoredTensor
+
+LARGEST_RANGE = 1_000_000
+"""More members than any index of a real model has: a larger size in a config is a lie."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user says beside the files: `--set`, `--preset`, `--dtype`."""
+
+    values: AnyMapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
+    dtype: str | None = None
+
+
+class Unbound(Exception):
+    """A name has no value, for a reason that is already on the list of problems."""
+
+
+class ChosenLayout(str):
+    """What `layout` is in an expression: equal to the name of any layout that was chosen."""
+
+    __slots__ = ("layout",)
+    layout: Layout
+
+    @staticmethod
+    def of(layout: Layout) -> ChosenLayout:
+        chosen = ChosenLayout("+".join(sorted(layout)))
+        chosen.layout = layout
+        return chosen
+
+    def __eq__(self, other: object) -> bool:
+        return other in self.layout
+
+    def __ne__(self, other: object) -> bool:
+        return other not in self.layout
+
+    __hash__ = str.__hash__
+
+
+class ModelNames:
+    """The names of one mapping for one folder in one layout; collects problems on the way."""
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        inventory: Inventory,
+        layout: Layout,
+        settings: Settings,
+        read: str = "source",
+    ) -> None:
+        self.mapping, self.inventory, self.layout, self.settings = (
+            mapping, inventory, layout, settings,
+        )  # fmt: skip
+        self.side = mapping.sides[read]
+        self.other = mapping.sides["target" if read == "source" else "source"]
+        self.known = mapping.fields.keys()
+        self.problems: list[Problem] = []
+        self.missing: list[str] = []
+        self.origins: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+        self._working: list[str] = []
+        self._failed: set[str] = set()
+        self._tensors: dict[str, StoredTensor] | None = None
+
+    # -- names ------------------------------------------------------------------------------
+
+    def value(self, name: str) -> Any:
+        """The value of a config name. Raises `Unbound` after noting why there is none."""
+        if name in self._values:
+            return self._values[name]
+        if name in self._failed:
+            raise Unbound
+        where = self.mapping.fields[name].where
+        if name in self._working:
+            cycle = " needs ".join([*self._working[self._working.index(name) :], name])
+            self._fail(name, Problem("ME404", f"{cycle}", where, f"config.{name}"))
+        self._working.append(name)
+        try:
+            value, origin = self._work_out(self.mapping.fields[name])
+        except (ExpressionError, BadValue) as error:
+            self._fail(name, Problem("ME405", f"{error}", where, f"config.{name}", error.help))
+        except Unbound:
+            self._failed.add(name)
+            raise
+        finally:
+            self._working.pop()
+        self.origins[name] = origin
+        self._values[name] = value
+        return value
+
+    def _fail(self, name: str, problem: Problem | None) -> None:
+        if problem:
+            self.problems.append(problem)
+        self._failed.add(name)
+        raise Unbound
+
+    def _work_out(self, field: ConfigField) -> tuple[Any, str]:
+        name = field.name
+        preset = self._preset().get(name, MISSING)
+        if name in self.settings.values:
+            return self.settings.values[name], "--set"
+        found, origin = self.read(field)
+        if found is not ABSENT:
+            if preset is not MISSING and preset != found:
+                raise BadValue(
+                    f"{found!r} in {origin}, {preset!r} in preset {self.settings.preset}"
+                )
+            return found, origin
+        if preset is not MISSING:
+            return preset, f"preset {self.settings.preset}"
+        constant = field.value.at(self.layout)
+        if constant is not MISSING:
+            return constant, "constant"
+        if field.compute is not None:
+            return self.evaluate(field.compute), f"computed: {field.compute.text}"
+        default = field.defaults.get(self.side.name)
+        if default is None:
+            self.missing.append(name)
+            self._fail(name, None)
+            raise AssertionError
+        return self.evaluate(default), f"the default, {default.text}"
+
+    def _preset(self) -> AnyMapping[str, Any]:
+        name = self.settings.preset
+        return self.mapping.presets.get(name, {}) if name else {}
+
+    def evaluate(self, expression: Expression, indices: AnyMapping[str, Any] | None = None) -> Any:
+        return expression.evaluate(Scope(self, indices or {}))
+
+    # -- the config that is read --------------------------------------------------------------
+
+    def config(self, file: str | None) -> Any:
+        """The object a path without a file, or with one, starts at; ABSENT where there is none."""
+        main = self.side.config_file(self.layout)
+        if file is not None:
+            return self.inventory.configs.get(file, ABSENT)
+        if main is None:
+            return ABSENT
+        loaded = self.inventory.configs.get(main.file, ABSENT)
+        if loaded is ABSENT and main.file in self.inventory.files:
+            loaded = self.inventory.files[main.file].objects
+        return config_values.look_up(loaded, main.at)
+
+    def at(self, path: ConfigPath) -> Any:
+        """What stands at a path of the side that is read; ABSENT also for null."""
+        found = config_values.look_up(self.config(path.file), path.steps)
+        return ABSENT if found is None else found
+
+    def read(self, field: ConfigField) -> tuple[Any, str]:
+        """A field's value in the files, and where it stands; all its paths must agree."""
+        found = [(p, self.at(p)) for p in field.paths(self.side.name, self.layout)]
+        there = [(path, value) for path, value in found if value is not ABSENT]
+        if not there:
+            return ABSENT, ""
+        path, value = there[0]
+        for other, second in there[1:]:
+            if not config_values.equal(value, second):
+                raise BadValue(f"{path} is {value!r}, but {other} is {second!r}")
+        if self.side.name == "target":
+            value = config_values.translate_back(value, field.words)
+        origin = f"{self._file_of(path)}: {path}"
+        example = (self.mapping.example or {}).get(field.name)
+        return config_values.typed(value, field.type, example, origin), origin
+
+    def _file_of(self, path: ConfigPath) -> str:
+        main = self.side.config_file(self.layout)
+        return path.file or (main.file if main else "?")
+
+    # -- the headers that are read ------------------------------------------------------------
+
+    def tensors(self) -> dict[str, StoredTensor]:
+        """The tensors of this layout's files by key, as they stand in the files."""
+        if self._tensors is None:
+            self._tensors = {}
+            for pattern in self.side.files(self.layout):
+                plain = pattern.prefix is None or not pattern.prefix.names
+                prefix = pattern.prefix.fill({}) if pattern.prefix and plain else ""
+                for name in wildcard_match(pattern, self.inventory.names):
+                    contents = self.inventory.files.get(name)
+                    for key, stored in (contents.tensors if contents else {}).items():
+                        self._tensors.setdefault(prefix + key.removeprefix(self.side.root), stored)
+        return self._tensors
+
+    def call(self, function: str, *args: Any) -> Any:
+        """`has`, `size`, `dtype`, `present` and `count` of the expression language."""
+        if function == "has":
+            return self.at(read_path(args[0])) is not ABSENT
+        if function == "count":
+            return self._count(args[0])
+        stored = self.tensors().get(args[0])
+        if function == "present":
+            return stored is not None
+        if stored is None:
+            raise BadValue(f"no tensor {args[0]!r} in the checkpoint")
+        if function == "size":
+            if not 0 <= args[1] < len(stored.spec.shape):
+                raise BadValue(f"{args[0]!r} is {stored.spec}: there is no axis {args[1]}")
+            return stored.spec.shape[args[1]]
+        return self.written_dtype(stored.spec.dtype)
+
+    def written_dtype(self, dtype: str) -> str:
+        """What a tensor of `dtype` is written as, where no rule casts it."""
+        wanted = self.settings.dtype or self.other.dtype
+        return wanted if wanted and DTYPES[dtype].floating else dtype
+
+    def _count(self, text: str) -> int:
+        pattern = FilePattern(KeyPattern.parse(text), None, self.side.where)
+        files = wildcard_match(pattern, self.inventory.names)
+        return len(files) or len(wildcard_match(pattern, frozenset(self.tensors())))
+
+    # -- ranges -------------------------------------------------------------------------------
+
+    def range_of(self, index: str) -> Sequence[int | str] | None:
+        """The values of an index: its words, or 0 to its size; None if `dims` has no such one."""
+        size = self.mapping.dims.get(index)
+        if size is None or isinstance(size, tuple):
+            return size
+        count = self.evaluate(size)
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= LARGEST_RANGE:
+            raise BadValue(f"{index} goes to {count!r}, which is not a size of an index")
+        return range(count)
+
+
+class Scope:
+    """What an expression sees: indices first, then config names, then the headers."""
+
+    def __init__(self, names: ModelNames, indices: AnyMapping[str, Any]) -> None:
+        self.names, self.indices, self.known = names, indices, names.known
+
+    def name(self, name: str) -> Any:
+        if name in self.indices:
+            return self.indices[name]
+        if name == "layout":
+            return ChosenLayout.of(self.names.layout)
+        if name not in self.names.known:
+            hint = suggest(name, [*self.indices, *self.names.known])
+            raise BadValue(f"there is no name {name!r}", hint)
+        value = self.names.value(name)
+        each = self.names.mapping.fields[name].each
+        if each in self.indices and isinstance(value, list):
+            at = self.indices[each]
+            if at >= len(value):
+                raise BadValue(f"{name} has {len(value)} values, none for {each} {at}")
+            return value[at]
+        return value
+
+    def call(self, function: str, *args: Any) -> Any:
+        return self.names.call(function, *args)
