@@ -34,15 +34,19 @@ class ExpressionError(ValueError):
 
     def place(self, where: Where | None, text: str) -> None:
         """Says that `text` stands at `where`; an inner place that is known already is kept."""
-        if where is None or self.where is not None:
-            return
-        quotes, odd = divmod(where.width - len(text), 2)
-        plain = self.offset is not None and not odd and quotes in (0, 1)  # not folded or escaped
-        column = where.column + quotes + (self.offset or 0)
-        self.where = replace(where, column=column, width=1) if plain else where
+        if self.where is None:
+            self.where = where if self.offset is None else place_of(where, text, self.offset)
 
     def problem(self, code: str, path: str = "") -> Problem:
         return Problem(code, str(self), self.where, path, self.help)
+
+
+def place_of(where: Where | None, text: str, offset: int, width: int = 1) -> Where | None:
+    """The place of a part of `text`, which stands at `where`; all of it where text is folded."""
+    if where is None or where.width not in (len(text), len(text) + 2):  # plain, or in quotes
+        return where
+    column = where.column + (where.width - len(text)) // 2 + offset
+    return replace(where, column=column, width=width)
 
 
 def shown(value: Any) -> str:

@@ -50,7 +50,8 @@ def read(text: str) -> ast.expr:
             warnings.simplefilter("error")  # `1if x else 2` and the like
             return ast.parse(text.replace("\\", _BACKSLASH), mode="eval").body
     except SyntaxError as error:
-        raise _misread(text, min((error.offset or 1) - 1, len(text))) from None
+        offset = error.offset - 1 if error.offset else len(text)  # 0 is the end
+        raise _misread(text, offset) from None
     except (ValueError, MemoryError, RecursionError, Warning):
         raise ExpressionError("this does not read as an expression", 0) from None
 
@@ -65,7 +66,7 @@ def _misread(text: str, offset: int) -> ExpressionError:
     if found:
         message = f"{found[0]} is not read here"
         return ExpressionError(message, found.start(), _HELP[found[0]])
-    return ExpressionError("this does not read as an expression", max(offset, 0))
+    return ExpressionError("this does not read as an expression", min(offset, len(text)))
 
 
 def _without_words(text: str) -> str:

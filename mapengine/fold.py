@@ -1,0 +1,46 @@
+"""Many tensor keys as few lines: `layers.{0...31}.attention.wq.weight`, 32 of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+MAX_PIECES = 6
+
+# a whole component, of a length that a number still has
+_NUMBER = re.compile(r"(?<![^./])([0-9]{1,18})(?![^./])")
+
+
+def fold(keys: Iterable[str]) -> list[tuple[str, int]]:
+    """Each pattern of keys that differ in numbers alone and how many have it, the first one first."""
+    groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
+    for key in keys:
+        pieces = _NUMBER.split(key)
+        groups.setdefault(tuple(pieces[::2]), []).append(tuple(pieces[1::2]))
+    return [(_pattern(words, numbers), len(numbers)) for words, numbers in groups.items()]
+
+
+def _pattern(words: tuple[str, ...], numbers: list[tuple[str, ...]]) -> str:
+    ranges = [_range(set(column)) for column in zip(*numbers, strict=True)]
+    return words[0] + "".join(a + b for a, b in zip(ranges, words[1:], strict=True))
+
+
+def _range(texts: set[str]) -> str:
+    ordered = sorted(texts, key=lambda text: (int(text), text))
+    if len(ordered) == 1:
+        return ordered[0]
+    pieces = list(_pieces(ordered))
+    if len(pieces) > MAX_PIECES:
+        return f"{{{ordered[0]} … {ordered[-1]}: {len(ordered)} of them}}"
+    return "{" + ", ".join(pieces) + "}"
+
+
+def _pieces(ordered: list[str]) -> Iterator[str]:
+    """Three or more in a row as a range, the others one by one."""
+    start = 0
+    for end in range(1, len(ordered) + 1):
+        if end < len(ordered) and int(ordered[end]) == int(ordered[end - 1]) + 1:
+            continue
+        run = ordered[start:end]
+        yield from [f"{run[0]}...{run[-1]}"] if len(run) > 2 else run
+        start = end
