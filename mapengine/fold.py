@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"(?<![^./])([0-9]{1,18})(?![^./])")
 
 
 def fold(keys: Iterable[str]) -> list[tuple[str, int]]:
-    """Each pattern of keys that differ in numbers alone and how many have it, the first one first."""
+    """Each pattern of keys that differ in numbers alone, and how many have it, in order."""
     groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for key in keys:
         pieces = _NUMBER.split(key)

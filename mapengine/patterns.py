@@ -16,6 +16,8 @@ from .arithmetic import ExpressionError, place_of, shown
 from .errors import Where
 from .expressions import Expression, Names, Scope, parse
 
+MAX_LENGTH = 1024
+
 
 class PatternError(ExpressionError):
     """What is wrong with a pattern or the key of a rule, at `offset` in its text."""
@@ -171,6 +173,8 @@ def _names(side: str, start: int) -> tuple[str, ...]:
 
 
 def _parts(text: str, where: Where | None) -> tuple[str | Hole, ...]:
+    if len(text) > MAX_LENGTH:
+        raise PatternError(f"a key of more than {MAX_LENGTH} characters", 0)
     parts: list[str | Hole] = []
     literal, at = "", 0
     while found := _BRACE.search(text, at):

@@ -91,6 +91,7 @@ def test_only_an_index_has_a_width():
         ("a.{layer.real}", 8, "a name has no dots"),
         ("a.{layer + lambda}", 11, "'lambda' is a reserved word"),
         ("a.{'x}", 2, "a { that is not closed"),
+        ("a" * 1025, 0, "a key of more than 1024 characters"),
     ],
 )
 def test_a_pattern_that_is_wrong_says_where(text, offset, message):
