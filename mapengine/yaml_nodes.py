@@ -52,10 +52,7 @@ def parse_nodes(text: str, file: str) -> Node:
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.feed(event)
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # the latter: escapes past Unicode, in pure Python
+    except (yaml.YAMLError, ValueError) as error:  # without libyaml, `\U` past Unicode
         raise MappingError(*builder.problems, syntax_problem(error, file, text)) from None
     if builder.problems:
         raise MappingError(*builder.problems)
