@@ -45,6 +45,12 @@ def shown(text: str) -> str:
     return ascii(text) if len(text) <= _SHOWN else ascii(text[:_SHOWN]) + "..."
 
 
+def refuse_pointer(head: bytes) -> None:
+    """Refuses the few lines that stand for a large file in a repository cloned without it."""
+    if head.startswith(b"version https://git-lfs"):
+        raise FormatError("ME501", "a Git LFS pointer, not the file itself", "run: git lfs pull")
+
+
 def size_of(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
 

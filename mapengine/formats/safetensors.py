@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mapengine.formats.refusal import FormatError, read_exactly, refusals_about, shown, size_of
+from mapengine.formats.refusal import (
+    FormatError,
+    read_exactly,
+    refusals_about,
+    refuse_pointer,
+    shown,
+    size_of,
+)
 from mapengine.formats.shapes import checked_shape, is_count
 from mapengine.formats.skeleton import new_file, reserve
 from mapengine.specs import (
@@ -65,6 +72,7 @@ def looks_like_safetensors(head: bytes) -> bool:
 
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
     """The header's JSON object and where the data starts."""
+    refuse_pointer(read_exactly(file, 0, min(size, 32)))
     (length,) = _LENGTH.unpack(read_exactly(file, 0, _LENGTH.size))
     if length > MAX_HEADER:
         raise FormatError("ME501", f"not a safetensors file: a header of {length} bytes")

@@ -18,9 +18,9 @@ def is_count(value: object) -> bool:
 def checked_counts(value: object, what: str, key: str) -> tuple[int, ...]:
     """`value` as a tuple of counts, one per axis."""
     if not isinstance(value, (list, tuple)) or len(value) > _MAX_AXES:
-        raise FormatError("ME503", f"tensor {shown(key)}: its {what} is not a list of numbers")
+        raise FormatError("ME503", f"tensor {shown(key)}: malformed {what}")
     if not all(map(is_count, value)):
-        raise FormatError("ME503", f"tensor {shown(key)}: its {what} has an entry that is no count")
+        raise FormatError("ME503", f"tensor {shown(key)}: {what} with an entry that is no count")
     return tuple(value)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.formats import torch_legacy, torch_zip
-from mapengine.formats.refusal import FormatError, refusals_about
+from mapengine.formats.refusal import FormatError, refusals_about, refuse_pointer
 from mapengine.formats.torch_archive import describe_archive, storage_checksums
 from mapengine.formats.torch_legacy import describe_stream
 from mapengine.formats.torch_writer import create_archive, write_checksums
@@ -30,6 +30,7 @@ class Torch:
                 return describe_archive(file, name)
             if head.startswith(torch_legacy.MAGIC):
                 return describe_stream(file, name)
+            refuse_pointer(head)
             raise _not_torch(head)
 
     def checksums(self, file: BinaryIO, name: str) -> dict[tuple[int, int], int]:
@@ -59,9 +60,7 @@ def looks_like_torch(head: bytes) -> bool:
 
 def _not_torch(head: bytes) -> FormatError:
     resave = "load it with the torch that wrote it, and save its state dict again"
-    if len(head) < len(torch_legacy.MAGIC) and torch_legacy.MAGIC.startswith(head):
-        return FormatError("ME502", f"truncated: {len(head)} bytes")
-    if len(head) < len(torch_zip.MAGIC) and torch_zip.MAGIC.startswith(head):
+    if any(magic.startswith(head) for magic in (torch_zip.MAGIC, torch_legacy.MAGIC)):
         return FormatError("ME502", f"truncated: {len(head)} bytes")
     if head[_TAR_MAGIC] == b"ustar":
         return FormatError("ME501", "a tar archive, as torch wrote before 0.1.10", resave)

@@ -178,7 +178,7 @@ class Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             # no tuples, whose hash may recurse without end, and no numbers chosen to collide
             if type(key) is not str and not is_count(key):
-                raise FormatError("ME506", f"a dict's key is a {type(key).__name__}, not a string")
+                raise FormatError("ME506", f"a dict has a key of type {type(key).__name__}")
             if key in target:
                 raise FormatError("ME503", f"a dict has the key {shown(str(key))} twice")
             target[key] = value

@@ -11,7 +11,7 @@ from mapengine.formats.torch_values import DTypeName, Namespace, PickledTensor, 
 from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec
 
 _MAX_DEPTH = 64
-_MAX_VALUES = 2_000_000
+_MAX_VALUES = 500_000
 _PLAIN = (str, int, float, bool, type(None))
 
 Extents = Mapping[str, tuple[int, int]]
@@ -39,33 +39,32 @@ class State:
             if isinstance(value, PickledTensor):
                 self._add(_joined(below), value)
             elif (nested := _fields(value)) is not None:
-                self._count(below)
+                self._count(len(below))
                 inner = self._dict(nested, below)
                 if inner or not nested:
                     plain[key] = inner
             else:
-                plain[key] = self._plain(value, below)
+                plain[key] = self._plain(value, below, len(below))
         return plain
 
-    def _plain(self, value: Any, path: tuple[Any, ...]) -> Any:
-        self._count(path)
+    def _plain(self, value: Any, path: tuple[Any, ...], depth: int) -> Any:
+        """A copy of `value`, found `depth` levels down within what stands at `path`."""
+        self._count(depth)
         if isinstance(value, DTypeName):
             return str(value)
         if type(value) in _PLAIN:
             return value
         if type(value) in (list, tuple):
-            return type(value)(self._plain(item, (*path, i)) for i, item in enumerate(value))
+            return type(value)([self._plain(item, path, depth + 1) for item in value])
         if (nested := _fields(value)) is not None:
-            return {key: self._plain(item, (*path, key)) for key, item in nested.items()}
+            return {key: self._plain(item, path, depth + 1) for key, item in nested.items()}
         where = shown("/".join(map(str, path)))
-        raise FormatError("ME506", f"{where} is a {_kind(value)}; tensors stand in dicts alone")
+        raise FormatError("ME506", f"in {where}: a {_kind(value)}; tensors stand in dicts alone")
 
-    def _count(self, path: tuple[Any, ...]) -> None:
+    def _count(self, depth: int) -> None:
         self._values_left -= 1
-        if len(path) > _MAX_DEPTH or self._values_left < 0:
-            raise FormatError(
-                "ME503", "its values are nested without end, or more than can be meant"
-            )
+        if depth > _MAX_DEPTH or self._values_left < 0:
+            raise FormatError("ME503", "its values are nested without end, or too many")
 
     def _add(self, key: str, tensor: PickledTensor) -> None:
         if key in self.tensors:

@@ -109,6 +109,7 @@ HOSTILE = {
     "length alone": (struct.pack("<Q", 2), "ME502"),
     "long header": (struct.pack("<Q", 100_000_001) + b"{}", "ME501"),
     "longest length": (b"\xff" * 8 + b"{}", "ME501"),
+    "Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\n", "ME501"),
     "a list": (raw(b"[]"), "ME501"),
     "space first": (raw(b" {}"), "ME501"),
     "broken JSON": (raw(b'{"x":'), "ME503"),
@@ -193,4 +194,4 @@ def test_describing_reads_the_header_and_not_the_data():
     data = save({"x": torch.zeros(2**18)})
     file = Counting(data)
     SAFETENSORS.describe(file, "x")
-    assert file.count == len(data) - 2**20
+    assert file.count < len(data) - 2**20 + 64
