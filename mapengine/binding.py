@@ -10,12 +10,12 @@ from itertools import product
 from typing import Any
 
 from mapengine import config_values
-from mapengine.config_values import BadValue
+from mapengine.config_values import ValueProblem
 from mapengine.errors import Problem
 from mapengine.expressions import ExpressionError
 from mapengine.inventory import Address, Inventory, ResolvedFile, addressed, index_names, resolve
 from mapengine.mapping import ConfigField, ConfigPath, Layout, Mapping, Side
-from mapengine.names import ModelNames, Scope, Settings, Unbound
+from mapengine.names import ModelNames, Scope, Settings, UnboundName
 from mapengine.specs import StoredTensor
 
 
@@ -66,7 +66,7 @@ def bind(
     for name in mapping.fields:
         try:
             names.value(name)
-        except Unbound:
+        except UnboundName:
             continue
     files, found = _files(names)
     problems += found
@@ -112,9 +112,9 @@ def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
             names.range_of,
             lambda indices: Scope(names, indices),
         )
-    except (BadValue, ExpressionError) as error:
+    except (ValueProblem, ExpressionError) as error:
         return [], [Problem("ME405", str(error), names.side.where, names.side.name, error.help)]
-    except Unbound:
+    except UnboundName:
         return [], []
 
 
@@ -143,9 +143,9 @@ def _ignored(names: ModelNames, problems: list[Problem]) -> frozenset[str]:
             ranges = [names.range_of(name) or () for name in indices]
             for values in product(*ranges):
                 keys.add(pattern.fill(Scope(names, dict(zip(indices, values, strict=True)))))
-        except (BadValue, ExpressionError) as error:
+        except (ValueProblem, ExpressionError) as error:
             problems.append(Problem("ME405", str(error), names.side.where, "ignore", error.help))
-        except Unbound:
+        except UnboundName:
             continue
     return frozenset(keys)
 
@@ -225,9 +225,9 @@ def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, 
             for message in _disagreements(names, field):
                 problems.append(Problem("ME407", message, where, path))
             _write_field(names, field, configs, main.file if main else "config.json")
-        except (BadValue, ExpressionError) as error:
+        except (ValueProblem, ExpressionError) as error:
             problems.append(Problem("ME405", str(error), where, path, error.help))
-        except Unbound:
+        except UnboundName:
             continue
     if main is not None:
         _carry(names, configs[main.file])

@@ -10,7 +10,7 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "ABSENT", "__slots__": (
 """No value, as opposed to null."""
 
 
-class BadValue(ValueError):
+class ValueProblem(ValueError):
     """A config value, or a name, that cannot be. Carries no place: the caller knows it."""
 
     def __init__(self, message: str, help: str = "") -> None:
@@ -32,7 +32,7 @@ def put(config: dict[str, Any], steps: Sequence[str], value: Any) -> None:
     for step in steps[:-1]:
         inner = config.setdefault(step, {})
         if not isinstance(inner, dict):
-            raise BadValue(f"{'.'.join(steps)} goes through {step!r}, which is {inner!r}")
+            raise ValueProblem(f"{'.'.join(steps)} goes through {step!r}, which is {inner!r}")
         config = inner
     last = config.get(steps[-1])
     if isinstance(last, dict) and isinstance(value, dict):
@@ -63,17 +63,17 @@ def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
         return _converted(value, type, origin)
     number = isinstance(example, int | float) and not isinstance(example, bool)
     if number and not (isinstance(value, int | float | list) and not isinstance(value, bool)):
-        raise BadValue(
+        raise ValueProblem(
             f"{origin} is {value!r}, where a number is wanted",
             "correct the file, or give the field a `type`, which converts on reading",
         )
     if isinstance(example, int) and isinstance(value, float):
-        raise BadValue(f"{origin} is {value!r}, where a whole number is wanted")
+        raise ValueProblem(f"{origin} is {value!r}, where a whole number is wanted")
     return value
 
 
 def _converted(value: Any, type: str, origin: str) -> Any:
-    wrong = BadValue(f"{origin} is {value!r}, which is no {type}")
+    wrong = ValueProblem(f"{origin} is {value!r}, which is no {type}")
     if type == "str":
         return str(value)
     if type == "bool":
@@ -106,7 +106,7 @@ def translate(value: Any, words: Mapping[str, Any]) -> Any:
     if not words or not isinstance(value, str):
         return value
     if value not in words:
-        raise BadValue(f"{value!r} is none of {', '.join(map(repr, words))}")
+        raise ValueProblem(f"{value!r} is none of {', '.join(map(repr, words))}")
     return words[value]
 
 
@@ -116,5 +116,5 @@ def translate_back(value: Any, words: Mapping[str, Any]) -> Any:
         if translation == value:
             return word
     if words and isinstance(value, str):
-        raise BadValue(f"{value!r} is none of {', '.join(repr(w) for w in words.values())}")
+        raise ValueProblem(f"{value!r} is none of {', '.join(repr(w) for w in words.values())}")
     return value

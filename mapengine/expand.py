@@ -9,12 +9,12 @@ from itertools import product
 from typing import Any, Generic, TypeVar
 
 from mapengine.binding import Binding
-from mapengine.config_values import BadValue
+from mapengine.config_values import ValueProblem
 from mapengine.errors import Problem
 from mapengine.expressions import ExpressionError
 from mapengine.inventory import Address
 from mapengine.mapping import Rule
-from mapengine.names import Scope, Unbound
+from mapengine.names import Scope, UnboundName
 from mapengine.patterns import KeyPattern
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ def expand(binding: Binding) -> Expansion:
             for step in _steps(rule, binding):
                 steps.append(step)
                 if len(steps) > MOST_STEPS:
-                    raise BadValue(f"more than {MOST_STEPS:,} steps: sizes that no model has")
-        except (BadValue, ExpressionError) as error:
+                    raise ValueProblem(f"more than {MOST_STEPS:,} steps: sizes that no model has")
+        except (ValueProblem, ExpressionError) as error:
             problems.append(Problem("ME302", str(error), rule.where, rule.path, error.help))
             if len(steps) > MOST_STEPS:
                 break
-        except Unbound:
+        except UnboundName:
             continue  # the name without a value is on the binding's list
     return Expansion(tuple(steps), tuple(problems))
 
@@ -104,7 +104,7 @@ def _steps(rule: Rule, binding: Binding) -> Iterator[Step]:
 
 def _holds(rule: Rule, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise BadValue(f"`when` must be true or false, and is {value!r}")
+        raise ValueProblem(f"`when` must be true or false, and is {value!r}")
     return value
 
 

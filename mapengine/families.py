@@ -11,7 +11,7 @@ from dataclasses import fields
 from itertools import product
 from typing import Any
 
-from mapengine.config_values import BadValue
+from mapengine.config_values import ValueProblem
 from mapengine.errors import OpError
 from mapengine.expand import Family, Label
 from mapengine.mapping import OpCall
@@ -27,7 +27,7 @@ def bind_op(
     """The op of a call, its arguments worked out.
 
     `ranges` are those of the labels that may be named; `listed` is the size of the unnamed list.
-    Raises `OpError`, `ExpressionError` or `BadValue`.
+    Raises `OpError`, `ExpressionError` or `ValueProblem`.
     """
     kind = OPS[call.name]
     arguments: dict[str, Any] = {}
@@ -54,7 +54,7 @@ def _argument(
         case "number":
             value = written.evaluate(scope)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise BadValue(f"{name} is {value!r}, where a number is wanted")
+                raise ValueProblem(f"{name} is {value!r}, where a number is wanted")
             return float(value)
         case "integers":
             values = (
@@ -63,7 +63,7 @@ def _argument(
                 else written.evaluate(scope)
             )
             if not isinstance(values, list):
-                raise BadValue(f"{name} is {values!r}, where a list is wanted")
+                raise ValueProblem(f"{name} is {values!r}, where a list is wanted")
             return tuple(_whole(value, name) for value in values)
         case "fan":
             if written not in ranges:
@@ -78,7 +78,7 @@ def _argument(
 
 def _whole(value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadValue(f"{name} is {value!r}, where a whole number is wanted")
+        raise ValueProblem(f"{name} is {value!r}, where a whole number is wanted")
     return value
 
 

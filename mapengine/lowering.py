@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from mapengine.binding import Binding
-from mapengine.config_values import BadValue
+from mapengine.config_values import ValueProblem
 from mapengine.errors import OpError, Problem
 from mapengine.expand import Family, Label, Step
 from mapengine.expressions import Expression, ExpressionError
 from mapengine.families import apply_op, bind_op, settle
 from mapengine.mapping import OpCall, Rule
-from mapengine.names import Scope, Unbound
+from mapengine.names import Scope, UnboundName
 from mapengine.ops import Op
 from mapengine.specs import StoredTensor
 from mapengine.views import Lazy, View
@@ -20,7 +20,7 @@ from mapengine.views import Lazy, View
 Made = tuple[str, Lazy, Rule]
 
 
-class Stop(Exception):
+class StopStep(Exception):
     """A step that cannot go on, for a reason already noted."""
 
 
@@ -30,7 +30,7 @@ def lower(steps: Sequence[Step], binding: Binding) -> tuple[list[Made], list[Pro
     for step in steps:
         try:
             lowering.step(step)
-        except (Stop, Unbound):
+        except (StopStep, UnboundName):
             continue
     return list(lowering.made.values()), list(lowering.problems.values())
 
@@ -47,7 +47,7 @@ class _Lowering:
         rule = step.rule
         sources = [self.binding.tensors.get(address) for address in step.sources.members]
         if any(stored is None for stored in sources):
-            raise Stop  # the missing ones are told once, for all rules together
+            raise StopStep  # the missing ones are told once, for all rules together
         stored = [one for one in sources if one is not None]
         self._check_shapes(step, stored)
         family: Family[Any] = Family(
@@ -59,9 +59,9 @@ class _Lowering:
             tensors = settle(family, step.targets)
         except OpError as error:
             self._note(error.at(rule.where, rule.path))
-            raise Stop from None
+            raise StopStep from None
         for key, tensor in zip(step.targets.members, tensors, strict=True):
-            self._keep(key, tensor, rule)
+            self._keep(key, cast("Lazy", tensor), rule)
 
     def _keep(self, key: str, tensor: Lazy, rule: Rule) -> None:
         if key in self.made:
@@ -85,10 +85,10 @@ class _Lowering:
             return apply_op(family, op, made)
         except OpError as error:
             problem = error.at(call.where, call.path)
-        except (ExpressionError, BadValue) as error:
+        except (ExpressionError, ValueProblem) as error:
             problem = Problem("ME303", str(error), call.where, call.path, error.help)
         self._note(problem)
-        raise Stop from None
+        raise StopStep from None
 
     def _bound(self, step: Step, call: OpCall, family: Family[Any], scope: Scope) -> Op:
         known = self._ops.get(id(call))
@@ -126,7 +126,7 @@ class _Lowering:
                 self._note(self._misshapen(step, i, one, wanted, sizes), "shape")
                 wrong = True
         if wrong:
-            raise Stop
+            raise StopStep
 
     def _shape(self, step: Step, wanted: tuple[Expression, ...]) -> tuple[int, ...]:
         known = self._shapes.get(id(wanted))
@@ -136,11 +136,13 @@ class _Lowering:
         try:
             sizes = tuple(self.binding.names.evaluate(one, step.indices) for one in wanted)
             if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
-                raise BadValue(f"{[e.text for e in wanted]} gives {list(sizes)}, which is no shape")
-        except (ExpressionError, BadValue) as error:
+                raise ValueProblem(
+                    f"{[e.text for e in wanted]} gives {list(sizes)}, which is no shape"
+                )
+        except (ExpressionError, ValueProblem) as error:
             help = error.help
             self._note(Problem("ME303", str(error), rule.where, f"{rule.path}.shape", help))
-            raise Stop from None
+            raise StopStep from None
         if not _names_in(wanted) & step.indices.keys():
             self._shapes[id(wanted)] = sizes
         return sizes

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine import config_values
-from mapengine.config_values import ABSENT, BadValue
+from mapengine.config_values import ABSENT, ValueProblem
 from mapengine.errors import Problem, suggest
 from mapengine.expressions import Expression, ExpressionError
 from mapengine.inventory import Inventory, wildcard_match
@@ -34,7 +34,7 @@ class Settings:
     dtype: str | None = None
 
 
-class Unbound(Exception):
+class UnboundName(Exception):
     """A name has no value, for a reason that is already on the list of problems."""
 
 
@@ -87,11 +87,11 @@ class ModelNames:
     # -- names ------------------------------------------------------------------------------
 
     def value(self, name: str) -> Any:
-        """The value of a config name. Raises `Unbound` after noting why there is none."""
+        """The value of a config name. Raises `UnboundName` after noting why there is none."""
         if name in self._values:
             return self._values[name]
         if name in self._failed:
-            raise Unbound
+            raise UnboundName
         where = self.mapping.fields[name].where
         if name in self._working:
             cycle = " needs ".join([*self._working[self._working.index(name) :], name])
@@ -99,9 +99,9 @@ class ModelNames:
         self._working.append(name)
         try:
             value, origin = self._work_out(self.mapping.fields[name])
-        except (ExpressionError, BadValue) as error:
+        except (ExpressionError, ValueProblem) as error:
             self._fail(name, Problem("ME405", f"{error}", where, f"config.{name}", error.help))
-        except Unbound:
+        except UnboundName:
             self._failed.add(name)
             raise
         finally:
@@ -114,7 +114,7 @@ class ModelNames:
         if problem:
             self.problems.append(problem)
         self._failed.add(name)
-        raise Unbound
+        raise UnboundName
 
     def _work_out(self, field: ConfigField) -> tuple[Any, str]:
         name = field.name
@@ -124,7 +124,7 @@ class ModelNames:
         found, origin = self.read(field)
         if found is not ABSENT:
             if preset is not MISSING and preset != found:
-                raise BadValue(
+                raise ValueProblem(
                     f"{found!r} in {origin}, {preset!r} in preset {self.settings.preset}"
                 )
             return found, origin
@@ -177,7 +177,7 @@ class ModelNames:
         path, value = there[0]
         for other, second in there[1:]:
             if not config_values.equal(value, second):
-                raise BadValue(f"{path} is {value!r}, but {other} is {second!r}")
+                raise ValueProblem(f"{path} is {value!r}, but {other} is {second!r}")
         if self.side.name == "target":
             value = config_values.translate_back(value, field.words)
         origin = f"{self._file_of(path)}: {path}"
@@ -213,10 +213,10 @@ class ModelNames:
         if function == "present":
             return stored is not None
         if stored is None:
-            raise BadValue(f"no tensor {args[0]!r} in the checkpoint")
+            raise ValueProblem(f"no tensor {args[0]!r} in the checkpoint")
         if function == "size":
             if not 0 <= args[1] < len(stored.spec.shape):
-                raise BadValue(f"{args[0]!r} is {stored.spec}: there is no axis {args[1]}")
+                raise ValueProblem(f"{args[0]!r} is {stored.spec}: there is no axis {args[1]}")
             return stored.spec.shape[args[1]]
         return self.written_dtype(stored.spec.dtype)
 
@@ -239,7 +239,7 @@ class ModelNames:
             return size
         count = self.evaluate(size)
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= LARGEST_RANGE:
-            raise BadValue(f"{index} goes to {count!r}, which is not a size of an index")
+            raise ValueProblem(f"{index} goes to {count!r}, which is not a size of an index")
         return range(count)
 
 
@@ -256,13 +256,13 @@ class Scope:
             return ChosenLayout.of(self.names.layout)
         if name not in self.names.known:
             hint = suggest(name, [*self.indices, *self.names.known])
-            raise BadValue(f"there is no name {name!r}", hint)
+            raise ValueProblem(f"there is no name {name!r}", hint)
         value = self.names.value(name)
         each = self.names.mapping.fields[name].each
-        if each in self.indices and isinstance(value, list):
+        if each is not None and each in self.indices and isinstance(value, list):
             at = self.indices[each]
             if at >= len(value):
-                raise BadValue(f"{name} has {len(value)} values, none for {each} {at}")
+                raise ValueProblem(f"{name} has {len(value)} values, none for {each} {at}")
             return value[at]
         return value
 

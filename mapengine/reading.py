@@ -28,7 +28,7 @@ from mapengine.mapping import (
 )
 from mapengine.ops import OPS
 from mapengine.ops.rearrange import axis_names
-from mapengine.patterns import KeyPattern, PatternError, split_rule
+from mapengine.patterns import KeyPattern, PatternError, split_rule, split_scope
 from mapengine.schema import argument_name, check_schema, path_text
 
 Path = tuple[str | int, ...]
@@ -267,14 +267,9 @@ class _Reader:
         when: tuple[Expression, ...],
         layouts: tuple[frozenset[str], ...],
     ) -> None:
-        sources, targets = self._try(
-            lambda: split_rule(item["scope"]), (*path, "scope"), (("?",), ("?",))
-        )
-        if len(sources) != 1 or len(targets) != 1:
-            self._problem("ME212", "a scope has one prefix on either side", (*path, "scope"))
-            return
+        prefix = self._try(lambda: split_scope(item["scope"]), (*path, "scope"), ("?", "?"))
         when, layouts = self.conditions(item, path, path_text(path), when, layouts)
-        inside = [*prefixes, (sources[0], targets[0])]
+        inside = [*prefixes, prefix]
         self.read_rules(item["tensors"], (*path, "tensors"), inside, when, layouts)
 
     def conditions(
@@ -309,6 +304,8 @@ class _Reader:
         where = self.document.where(path) if path[-1] != text else self.document.where_key(path)
         nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         sources, targets = self._try(lambda: split_rule(text), path, nothing, name)
+        if not sources:
+            self._problem("ME212", "a rule needs a source", path, name=name)
         prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
         when, layouts = self.conditions(body, path, name, when, layouts)
         return Rule(
@@ -370,5 +367,5 @@ class _Reader:
             case "integers":
                 return self.expression(value, path, name)
             case "axes":
-                self._try(lambda: axis_names(value), path, frozenset(), name)
+                self._try(lambda: axis_names(value), path, frozenset[str](), name)
         return value

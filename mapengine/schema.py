@@ -356,12 +356,9 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
                     yield Problem("ME202", f"unknown word {key!r}", at, place, hint)
         case "required":
             missing = [k for k in error.validator_value if k not in error.instance]
-            near = {
-                k: suggest(k, set(error.instance) - set(error.schema["properties"]))
-                for k in missing
-            }
+            misspelt = set(error.instance) - set(error.schema["properties"])
             if error.message.split("'")[1] == missing[0]:
-                told = [k for k in missing if not near[k]]  # a misspelt word is told as such
+                told = [k for k in missing if not suggest(k, misspelt)]  # told as unknown words
                 if told:
                     yield Problem("ME203", f"{', '.join(map(repr, told))} is missing", where, place)
         case "type":

@@ -1,0 +1,20 @@
+"""How the work of a plan is spread. A new executor is one file and one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from mapengine.executors.local import run_local
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Executor(Protocol):
+    """Shaped like `map`, with a number of workers; the first error stops the rest and is raised."""
+
+    def __call__(self, work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]: ...
+
+
+EXECUTORS: dict[str, Executor] = {"local": run_local}

@@ -1,0 +1,124 @@
+"""The verbs of the package: what the commands do, as functions from values to values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping as AnyMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mapengine.document import load_document
+from mapengine.errors import MapengineError, MappingError, Problem, suggest
+from mapengine.mapping import Layout, Mapping
+from mapengine.names import Settings
+from mapengine.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
+from mapengine.reading import read_mapping
+
+if TYPE_CHECKING:
+    from mapengine.execute import Progress, Result
+
+PathLike = str | Path
+
+
+def load(mapping: PathLike | Mapping) -> Mapping:
+    """A mapping by path, or by the name of one that ships. Raises `MappingError`."""
+    if isinstance(mapping, Mapping):
+        return mapping
+    path = Path(mapping)
+    shipped = shipped_mappings()
+    if not path.suffix and str(mapping) in shipped and not path.is_file():
+        path = shipped[str(mapping)]
+    elif not path.suffix and not path.exists():
+        hint = suggest(str(mapping), shipped)
+        known = f"these ship: {', '.join(shipped)}"
+        message = f"there is no mapping {str(mapping)!r}"
+        raise MappingError(Problem("ME107", message, help=hint or known))
+    return read_mapping(load_document(path))
+
+
+def shipped_mappings() -> dict[str, Path]:
+    """The mappings that come with the package, by name."""
+    inside = Path(__file__).parent / "mappings"
+    folder = inside if inside.is_dir() else Path(__file__).parent.parent / "mappings"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One conversion, as a user asks for it. Sizes are in bytes.
+
+    `values` are config names set by hand, `dtype` casts every floating tensor, `layout` names the
+    source's layout where it cannot be told from the files.
+    """
+
+    mapping: PathLike | Mapping
+    source: PathLike
+    values: AnyMapping[str, Any] | None = None
+    preset: str | None = None
+    dtype: str | None = None
+    layout: str | None = None
+    format: str | None = None
+    max_shard_size: int = DEFAULT_SHARD_SIZE
+
+    @property
+    def chosen(self) -> Layout | None:
+        return frozenset(self.layout.replace(",", "+").split("+")) if self.layout else None
+
+
+def plan(job: Job) -> Plan:
+    """What a conversion will do, proven on the headers. Raises `MapengineError`."""
+    from mapengine.checkpoint import take_inventory
+    from mapengine.layouts import choose_layout
+
+    mapping = load(job.mapping)
+    inventory = take_inventory(Path(job.source), mapping, mapping.source)
+    settings = Settings(dict(job.values or {}), job.preset, job.dtype)
+    binding = choose_layout(mapping, inventory, settings, job.chosen)
+    return make_plan(binding, Options(job.format, job.max_shard_size, job.dtype))
+
+
+def run(
+    job: Job,
+    output: PathLike,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    planned: Plan | None = None,
+) -> Result:
+    """Converts a checkpoint. Raises `MapengineError`, and then leaves nothing at `output`."""
+    from mapengine.execute import run_plan
+
+    return run_plan(
+        planned or plan(job),
+        Path(job.source),
+        Path(output),
+        workers=workers,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> list[Problem]:
+    """Every problem of a mapping file, alone or, with a `source`, on a real checkpoint's headers."""
+    try:
+        loaded = load(mapping)
+        for layout in loaded.source.layouts():
+            check_example(loaded, layout)
+        if source is not None:
+            plan(Job(loaded, source))
+    except MapengineError as error:
+        return list(error.problems)
+    return []
+
+
+def check_example(mapping: Mapping, layout: Layout) -> Plan | None:
+    """Plans the mapping's example in one layout: shapes, fans, names, doubles, all of it."""
+    from mapengine.binding import bind
+    from mapengine.example import example_inventory, example_settings
+
+    if mapping.example is None:
+        return None
+    inventory = example_inventory(mapping, layout)
+    settings = example_settings(mapping, layout)
+    return make_plan(bind(mapping, inventory, layout, settings))

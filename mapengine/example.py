@@ -1,0 +1,209 @@
+"""The small checkpoint that a mapping's `example:` describes, in any of its layouts.
+
+The example gives the names values; the rules' patterns and shapes say which tensors the source
+has, and the fields where its config keeps what. First as values (`example_inventory`), so that a
+mapping can be planned with no file at all; then, where it is to be run, as real files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping as AnyMapping
+from pathlib import Path
+from typing import Any
+
+from mapengine import config_values
+from mapengine.binding import bind
+from mapengine.config_values import ValueProblem
+from mapengine.errors import MappingError, Problem
+from mapengine.expand import Step, expand
+from mapengine.expressions import ExpressionError
+from mapengine.formats import FORMATS
+from mapengine.inventory import Address, Inventory
+from mapengine.mapping import FilePattern, Layout, Mapping
+from mapengine.names import Scope, Settings
+from mapengine.sharding import SUFFIXES
+from mapengine.specs import (
+    DTYPES,
+    FileContents,
+    StoredTensor,
+    TensorLocation,
+    TensorSpec,
+    contiguous_strides,
+)
+
+DTYPE = "bfloat16"
+"""What example tensors are stored in."""
+
+
+def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
+    """The example as a folder would show it: names, headers and config.
+
+    Raises `MappingError` where the mapping has no example, or it cannot be made.
+    """
+    if mapping.example is None:
+        where = mapping.document.where(())
+        message = "the mapping has no `example:` to make a checkpoint from"
+        raise MappingError(Problem("ME221", message, where, help="add one, or name a --source"))
+    _check_names(mapping)
+    files = _file_names(mapping, layout)
+    configs = _config(mapping, layout)
+    empty = {name: FileContents(0, {}) for name in files}
+    bare = Inventory("the example", frozenset({*files, *configs}), empty, configs)
+    binding = bind(mapping, bare, layout, Settings(dict(mapping.example)))
+    expansion = expand(binding)
+    if expansion.problems:  # what is wrong with the binding is told when the example is planned
+        raise MappingError(*expansion.problems)
+    by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in files}
+    for step in expansion.steps:
+        for address, spec in _specs(step, binding.names).items():
+            name, key = _home(address, files, mapping, layout)
+            strides = contiguous_strides(spec.shape)
+            by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
+    contents = {name: FileContents(0, tensors) for name, tensors in by_file.items()}
+    return Inventory("the example", bare.names, contents, configs)
+
+
+def example_settings(mapping: Mapping, layout: Layout) -> Settings:
+    """What of the example no file of it can say, and so must be set."""
+    values = {
+        name: value
+        for name, value in (mapping.example or {}).items()
+        if name in mapping.fields and not mapping.fields[name].paths("source", layout)
+    }
+    return Settings(values)
+
+
+def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
+    """Writes the example into an empty folder; what must be set to run it is returned.
+
+    The values of the tensors depend on their keys alone, so every run gives the same files.
+    """
+    inventory = example_inventory(mapping, layout)
+    for name, contents in inventory.files.items():
+        specs = {key: stored.spec for key, stored in contents.tensors.items()}
+        format = FORMATS[SUFFIXES.get(Path(name).suffix, "safetensors")]
+        offsets = format.create(folder / name, specs, {"format": "pt"})
+        with (folder / name).open("r+b") as file:
+            for key, spec in specs.items():
+                file.seek(offsets[key])
+                file.write(_noise(key, spec.numel))
+        format.finish(folder / name, specs)
+    for name, config in inventory.configs.items():
+        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return example_settings(mapping, layout)
+
+
+def _check_names(mapping: Mapping) -> None:
+    unknown = sorted((mapping.example or {}).keys() - mapping.fields.keys())
+    if unknown:
+        where = mapping.document.where_key(("example", unknown[0]))
+        message = f"no config field is called {', '.join(unknown)}"
+        raise MappingError(Problem("ME221", message, where, "example"))
+
+
+def _specs(step: Step, names: Any) -> dict[Address, TensorSpec]:
+    rule = step.rule
+    if not rule.shapes:
+        message = "the rule states no shape, so no example can be made of it"
+        raise MappingError(Problem("ME222", message, rule.where, rule.path))
+    each = len(step.sources.members) // len(rule.sources)
+    specs = {}
+    for i, address in enumerate(step.sources.members):
+        try:
+            shape = tuple(names.evaluate(n, step.indices) for n in rule.shapes[i // each])
+        except (ExpressionError, ValueProblem) as error:
+            path = f"{rule.path}.shape"
+            raise MappingError(Problem("ME303", str(error), rule.where, path, error.help)) from None
+        specs[address] = TensorSpec(DTYPE, shape)
+    return specs
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+def _patterns(mapping: Mapping, layout: Layout) -> list[FilePattern]:
+    """The files a layout is written as: its patterns if it has any, else its first plain name."""
+    patterns = mapping.source.files(layout)
+    with_indices = [p for p in patterns if p.pattern.names or p.prefix]
+    plain = [p for p in patterns if p.is_plain]
+    if not (with_indices or plain):
+        where = mapping.source.where
+        raise MappingError(Problem("ME223", "no file of this layout has a name to write", where))
+    return with_indices or plain[:1]
+
+
+def _file_names(mapping: Mapping, layout: Layout) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every file of the example, with its prefix and its indices."""
+    from itertools import product
+
+    from mapengine.names import ModelNames
+
+    nothing = Inventory("the example", frozenset())
+    names = ModelNames(mapping, nothing, layout, Settings(dict(mapping.example or {})))
+    files: dict[str, tuple[str, dict[str, Any]]] = {}
+    for pattern in _patterns(mapping, layout):
+        wanted = pattern.pattern.names | (pattern.prefix.names if pattern.prefix else frozenset())
+        indices = sorted(wanted - mapping.fields.keys())
+        ranges = [names.range_of(name) for name in indices]
+        for name, values in zip(indices, ranges, strict=True):
+            if values is None:
+                message = f"how many files there are of {pattern.pattern.text!r} is not said"
+                help = f"give {name!r} a range under dims"
+                raise MappingError(Problem("ME223", message, pattern.where, "", help))
+        for chosen in product(*(values or () for values in ranges)):
+            inside = dict(zip(indices, chosen, strict=True))
+            scope = Scope(names, inside)
+            prefix = pattern.prefix.fill(scope) if pattern.prefix else ""
+            files[pattern.pattern.fill(scope)] = (prefix, inside)
+    return files
+
+
+def _home(
+    address: Address,
+    files: AnyMapping[str, tuple[str, dict[str, Any]]],
+    mapping: Mapping,
+    layout: Layout,
+) -> tuple[str, str]:
+    """The file a tensor is written to, and its key there."""
+    key, rank = address
+    for name, (prefix, indices) in files.items():
+        if key.startswith(prefix) and (not rank or tuple(indices.values())[-len(rank) :] == rank):
+            return name, mapping.source.root + key.removeprefix(prefix)
+    message = f"{key} belongs to no file of the example"
+    raise MappingError(Problem("ME223", message, mapping.source.where))
+
+
+def _config(mapping: Mapping, layout: Layout) -> dict[str, Any]:
+    """The source's config files, saying what the example says."""
+    main = mapping.source.config_file(layout)
+    configs: dict[str, Any] = {main.file: {}} if main else {}
+    for name, value in (mapping.example or {}).items():
+        for path in mapping.fields[name].paths("source", layout):
+            steps = (*(main.at if main and not path.file else ()), *path.steps)
+            file = path.file or (main.file if main else None)
+            if file:
+                config_values.put(configs.setdefault(file, {}), steps, value)
+    for field in mapping.fields.values():
+        constant = field.value.at(layout, None)
+        for path in field.paths("source", layout) if constant is not None else ():
+            config_values.put(configs[path.file or main.file], path.steps, constant)  # type: ignore[union-attr]
+    return configs
+
+
+def _noise(key: str, count: int) -> bytes:
+    """`count` bfloat16 values between 2**-8 and 2**-5, either sign, decided by the key alone.
+
+    Equal keys give equal values, so replicas of a tensor over ranks agree, as they must.
+    """
+    bits = hashlib.shake_256(key.encode()).digest(2 * count)
+    low, high = bits[0::2], bits[1::2]
+    # sign s, exponent 119..121, seven bits of mantissa: s0111 0111 | e mmmmmmm
+    top = bytes((byte & 0x80) | 0x3B | (byte & 1 and 0x04) for byte in high)
+    raw = bytearray(2 * count)
+    raw[0::2], raw[1::2] = low, top
+    return bytes(raw)
+
+
+assert DTYPES[DTYPE].size == 2

@@ -1,0 +1,192 @@
+"""The one room that touches files: open, read ranges, list, copy ranges, sync, publish."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mapengine.errors import CheckpointError, OutputError, Problem
+
+LARGEST_TEXT = 64 * 2**20
+_COPY_STEP = 64 * 2**20
+
+
+def list_files(folder: Path) -> frozenset[str]:
+    """The names of the regular files in a folder (or links to such). Raises `CheckpointError`."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_file())
+    except OSError as error:
+        raise CheckpointError(Problem("ME501", _reason(error, folder))) from None
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, for reading. Raises `CheckpointError`; devices and pipes are refused."""
+    try:
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    except OSError as error:
+        raise CheckpointError(Problem("ME501", _reason(error, path))) from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise CheckpointError(Problem("ME501", f"{path} is not a regular file"))
+    return file
+
+
+def read_text(path: Path) -> str:
+    """A whole small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
+    with open_file(path) as file:
+        raw = file.read(LARGEST_TEXT + 1)
+    if len(raw) > LARGEST_TEXT:
+        raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(Problem("ME501", f"{path} is not UTF-8: {error}")) from None
+
+
+@contextlib.contextmanager
+def mapped(descriptor: int, start: int, length: int) -> Iterator[memoryview]:
+    """`length` bytes from `start`, mapped while they are used and let go after."""
+    skipped = start % mmap.ALLOCATIONGRANULARITY
+    access = mmap.ACCESS_READ
+    with (
+        mmap.mmap(descriptor, skipped + length, access=access, offset=start - skipped) as pages,
+        memoryview(pages) as whole,
+        whole[skipped:] as view,
+    ):
+        yield view
+
+
+def copy_range(source: int, at: int, target: int, to: int, count: int) -> None:
+    """Copies bytes from file to file, by the kernel where it can. Raises `OSError`."""
+    while count:
+        step = min(count, _COPY_STEP)
+        try:
+            done = os.copy_file_range(source, target, step, at, to)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+            done = _copy_through(source, at, target, to, min(step, 2**20))
+        if done == 0:
+            raise OSError(errno.EIO, "the source file ended early")
+        at, to, count = at + done, to + done, count - done
+
+
+def _copy_through(source: int, at: int, target: int, to: int, count: int) -> int:
+    data = os.pread(source, count, at)
+    write_at(target, to, data)
+    return len(data)
+
+
+def write_at(target: int, to: int, data: bytes | memoryview) -> None:
+    """Writes all of `data` at an offset, however many calls it takes."""
+    view = memoryview(data)
+    while len(view):
+        done = os.pwrite(target, view, to)
+        view, to = view[done:], to + done
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_output(output: Path, source: Path | None, overwrite: bool, needed: int) -> None:
+    """Raises `OutputError` unless a folder of `needed` bytes can be published at `output`."""
+    parent = output.absolute().parent
+    problem = _occupied(output, overwrite) or _nested(output, source)
+    if not problem and not parent.is_dir():
+        problem = Problem("ME612", f"{parent} is not a folder", help="create it first")
+    if not problem and not os.access(parent, os.W_OK | os.X_OK):
+        problem = Problem("ME612", f"{parent} cannot be written to")
+    if not problem:
+        free = shutil.disk_usage(parent).free
+        if free < needed:
+            problem = Problem("ME613", f"{parent} has {free:,} bytes free, {needed:,} are needed")
+    if problem:
+        raise OutputError(problem)
+
+
+RECEIPT = "mapengine.json"
+
+
+def _occupied(output: Path, overwrite: bool) -> Problem | None:
+    if not os.path.lexists(output):
+        return None
+    if output.is_symlink() or not output.is_dir():
+        return Problem("ME611", f"{output} is there and is not a folder", help="name another path")
+    entries = {entry.name for entry in output.iterdir()}
+    if not entries:
+        return None
+    if not overwrite:
+        help = "name another path, or replace it with --overwrite"
+        return Problem("ME611", f"{output} is not empty", help=help)
+    if RECEIPT not in entries:
+        message = f"{output} was not written by mapengine (it holds no {RECEIPT})"
+        return Problem("ME611", message, help="--overwrite replaces only what a run has written")
+    return None
+
+
+def _nested(output: Path, source: Path | None) -> Problem | None:
+    if source is None:
+        return None
+    inside, outside = output.resolve(), source.resolve()
+    if inside == outside or inside in outside.parents or outside in inside.parents:
+        message = f"the output {output} and the source {source} lie one within the other"
+        return Problem("ME611", message, help="name a path beside the source")
+    return None
+
+
+@contextlib.contextmanager
+def staging(output: Path) -> Iterator[Path]:
+    """A fresh folder beside `output`, published as `output` by one rename if all goes well.
+
+    Whatever goes wrong, the folder is removed and `output` is what it was.
+    """
+    output = output.absolute()
+    folder = _fresh(output, "part")
+    try:
+        yield folder
+        sync_file(folder)
+        _publish(folder, output)
+        sync_file(output.parent)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fresh(output: Path, kind: str) -> Path:
+    for _ in range(100):
+        folder = output.with_name(f".{output.name[:80]}.{kind}-{os.urandom(4).hex()}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise OutputError(Problem("ME612", f"no fresh folder could be made beside {output}"))
+
+
+def _publish(folder: Path, output: Path) -> None:
+    if not (output.is_dir() and any(output.iterdir())):
+        folder.rename(output)
+        return
+    old = _fresh(output, "old")
+    output.rename(old)
+    try:
+        folder.rename(output)
+    except OSError:
+        old.rename(output)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _reason(error: OSError, path: Path) -> str:
+    return f"{path}: {os.strerror(error.errno) if error.errno else error}"
