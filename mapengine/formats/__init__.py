@@ -43,7 +43,7 @@ _SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".b
 
 
 def recognise(name: str, head: bytes) -> Format | None:
-    """The format of the file that begins with `head`, whatever it is called.
+    """The format of the file that begins with `head` (16 bytes will do), whatever it is called.
 
     Where the content tells nothing the suffix decides, so that `describe` can say what is wrong.
     """

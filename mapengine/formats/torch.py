@@ -13,7 +13,7 @@ from mapengine.formats.torch_legacy import describe_stream
 from mapengine.formats.torch_writer import create_archive, write_checksums
 from mapengine.specs import FileContents, TensorSpec
 
-HEAD = 512  # bytes that tell the kinds of torch file, and others, apart
+_HEAD = 512  # bytes that tell the kinds of torch file, and others, apart
 _TAR_MAGIC = slice(257, 262)
 
 
@@ -25,7 +25,7 @@ class Torch:
     def describe(self, file: BinaryIO, name: str) -> FileContents:
         with refusals_about(name):
             file.seek(0)
-            head = file.read(HEAD)
+            head = file.read(_HEAD)
             if head.startswith(torch_zip.MAGIC):
                 return describe_archive(file, name)
             if head.startswith(torch_legacy.MAGIC):
