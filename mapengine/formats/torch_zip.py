@@ -22,9 +22,9 @@ _FULL = 0xFFFFFFFF  # "see the zip64 field"
 
 _END = struct.Struct("<4s4H2IH")
 _LOCATOR = struct.Struct("<4sIQI")
-_END64 = struct.Struct("<4sQ2H2I4Q")
-_RECORD = struct.Struct("<4s6H3I5H2I")
-_LOCAL = struct.Struct("<4s5H3I2H")
+_END64 = struct.Struct("<4sQ4x2I4Q")
+_RECORD = struct.Struct("<4s4x2H4x3I4H6xI")
+_LOCAL = struct.Struct("<4s2x2H4x3I2H")
 _CRC_IN_LOCAL, _CRC_IN_RECORD = 14, 16
 
 
@@ -62,20 +62,11 @@ def read_members(file: BinaryIO) -> dict[str, Member]:
     for record in records:
         if not position <= record.header < start or (record.header and not members):
             raise FormatError(
-                "ME505", f"member {shown(record.name)} does not lie where a member ends"
+                "ME505", f"member {shown(record.name)} does not follow the one before"
             )
         member, position = _member(file, record, limit=start)
         _add(members, member)
     return _without_root(members)
-
-
-def read_member(file: BinaryIO, member: Member, limit: int) -> bytes:
-    """A small member's bytes. The checksum is not looked at here."""
-    if member.size > limit:
-        raise FormatError(
-            "ME505", f"member {shown(member.name)} has {member.size} bytes, over {limit}"
-        )
-    return read_exactly(file, member.offset, member.size)
 
 
 def _find_directory(file: BinaryIO) -> tuple[int, int, int]:
@@ -107,7 +98,7 @@ def _end64(
     if disk or disks != 1 or place != closing - _LOCATOR.size - _END64.size:
         raise FormatError("ME505", "its zip64 closing record is not where it should be")
     end = _END64.unpack(read_exactly(file, place, _END64.size))
-    magic, length, _, _, disk, start_disk, here, count, directory_length, directory = end
+    magic, length, disk, start_disk, here, count, directory_length, directory = end
     if magic != b"PK\x06\x06" or length != _END64.size - 12 or disk or start_disk or here != count:
         raise FormatError("ME505", "its zip64 closing record is malformed")
     return place, directory_length, directory, count
@@ -124,16 +115,14 @@ def _records(directory: bytes, start: int) -> Iterator[Record]:
         if len(directory) - position < _RECORD.size:
             raise FormatError("ME505", "its zip directory ends within a record")
         fields = _RECORD.unpack_from(directory, position)
-        magic, _, _, flags, method, _, _, crc, packed, size, n_name, n_extra, n_comment = fields[
-            :13
-        ]
+        magic, flags, method, crc, packed, size, n_name, n_extra, n_comment, disk, header = fields
         name_at = position + _RECORD.size
         end = name_at + n_name + n_extra + n_comment
-        if magic != b"PK\x01\x02" or fields[13] or n_comment or end > len(directory):
+        if magic != b"PK\x01\x02" or disk or n_comment or end > len(directory):
             raise FormatError("ME505", "its zip directory has a malformed record")
         name = _checked_name(directory[name_at : name_at + n_name])
-        wide = [size, packed, fields[16]]
-        size, packed, header = _widened(wide, directory[name_at + n_name : end], name)
+        extra = directory[name_at + n_name : end]
+        size, packed, header = _widened([size, packed, header], extra, name)
         _check_stored(name, flags, method, packed, size)
         yield Record(start + position, name, flags, crc, size, header)
         position = end
@@ -185,7 +174,7 @@ def _member(file: BinaryIO, record: Record, limit: int) -> tuple[Member, int]:
     """The member, and the end of everything that belongs to it."""
     raw = record.name.encode()
     local = read_exactly(file, record.header, _LOCAL.size + len(raw))
-    magic, _, flags, method, _, _, crc, packed, size, n_name, n_extra = _LOCAL.unpack_from(local)
+    magic, flags, method, crc, packed, size, n_name, n_extra = _LOCAL.unpack_from(local)
     same = (magic, flags, method, n_name) == (MAGIC, record.flags, 0, len(raw))
     if not same or local[_LOCAL.size :] != raw:
         raise _contradiction(record)
