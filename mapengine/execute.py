@@ -16,7 +16,8 @@ from mapengine.checkpoint import INDEX_SUFFIX
 from mapengine.errors import OpError, OutputError, PlanError, Problem
 from mapengine.executors import EXECUTORS
 from mapengine.formats import FORMATS
-from mapengine.gather import Piece, Reader, pieces
+from mapengine.gather import Reader
+from mapengine.pieces import Piece, pieces
 from mapengine.plan import Plan, PlannedTensor
 
 RECEIPT_VERSION = "1.0"

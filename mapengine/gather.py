@@ -7,8 +7,7 @@ torch is imported only for ops on values.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from mapengine import storage
 from mapengine.errors import OpError
+from mapengine.pieces import Piece, is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Agreed, Joined, Lazy, Mapped, View
 
@@ -25,53 +25,7 @@ if TYPE_CHECKING:
     from mapengine.ops.elementwise import Elementwise
 
 Array = np.ndarray[Any, Any]
-PIECE = 32 * 2**20
-"""About how many bytes of a tensor are made at a time."""
-
 _RAW = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Part of a tensor: where its bytes begin within the tensor, and its content."""
-
-    offset: int
-    content: Lazy
-
-
-def pieces(content: Lazy, limit: int = PIECE) -> Iterator[Piece]:
-    """A tensor in consecutive pieces of about `limit` bytes, as far as it can be cut."""
-    yield from _pieces(content if content.ndim else content.reshape((1,)), 0, limit)
-
-
-def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
-    size = content.spec.nbytes
-    if size == 0:
-        return
-    if is_plain_copy(content) or size <= limit:
-        yield Piece(offset, content)
-    elif isinstance(content, Joined) and content.dim == 0:
-        for member in content.members:
-            yield from _pieces(member, offset, limit)
-            offset += member.spec.nbytes
-    elif content.shape[0] == 1 and content.ndim > 1:
-        yield from _pieces(content.reshape(content.shape[1:]), offset, limit)
-    else:
-        rows = content.shape[0]
-        row = size // rows
-        step = max(limit // row // content.grain, 1) * content.grain
-        for start in range(0, rows, step):
-            length = min(step, rows - start)
-            yield Piece(offset + start * row, content.narrow(0, start, length))
-
-
-def is_plain_copy(content: Lazy) -> bool:
-    """Whether the bytes lie in one stretch of one file, just as they are wanted."""
-    return (
-        isinstance(content, View)
-        and isinstance(content.source, StoredTensor)
-        and content.is_contiguous
-    )
 
 
 class Reader:

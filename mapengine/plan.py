@@ -20,6 +20,7 @@ from mapengine.expand import expand
 from mapengine.lowering import lower
 from mapengine.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
+from mapengine.pieces import pieces, working_bytes
 from mapengine.sharding import shard_names
 from mapengine.specs import DTYPES, StoredTensor, TensorSpec
 from mapengine.views import Lazy, Mapped, View
@@ -90,6 +91,14 @@ class Plan:
     @property
     def bytes_read(self) -> int:
         return sum(leaf.spec.nbytes for tensor in self.tensors for leaf in leaves(tensor.content))
+
+    def peak_memory(self, workers: int) -> int:
+        """What a run allocates beside the interpreter and its libraries, at the most, in bytes."""
+        largest = (
+            max((working_bytes(piece.content) for piece in pieces(tensor.content)), default=0)
+            for tensor in self.tensors
+        )
+        return workers * max(largest, default=0)
 
     @property
     def fingerprint(self) -> str:

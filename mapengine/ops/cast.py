@@ -66,13 +66,12 @@ class Cast(Elementwise):
     def _refuse_lost(self, tensor: torch.Tensor, result: torch.Tensor) -> None:
         import torch
 
-        if result.dtype.is_floating_point:
-            finite = torch.isfinite(tensor) if tensor.is_floating_point() else tensor == tensor
-            lost = finite & (tensor.abs().to(torch.float64) > torch.finfo(result.dtype).max)
-            if result.element_size() > 1:  # what only just exceeds the range may round into it
-                lost &= ~torch.isfinite(result)
-        else:
+        if not result.dtype.is_floating_point:
             lost = result.to(tensor.dtype) != tensor
+        elif result.element_size() == 1:  # torch saturates here, and makes no infinity of it
+            lost = torch.isfinite(tensor) & (tensor.abs() > torch.finfo(result.dtype).max)
+        else:
+            lost = torch.isfinite(tensor) & ~torch.isfinite(result)
         count = int(lost.sum())
         if count:
             worst = tensor[lost].to(torch.float64).abs().max().item()

@@ -1,0 +1,75 @@
+"""Lazy tensors cut into pieces, each of which can be made by itself in bounded memory. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mapengine.specs import StoredTensor
+from mapengine.views import Agreed, Joined, Lazy, Mapped, View
+
+PIECE = 32 * 2**20
+"""About how many bytes of a tensor are made at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Part of a tensor: where its bytes begin within the tensor, and its content."""
+
+    offset: int
+    content: Lazy
+
+
+def pieces(content: Lazy, limit: int = PIECE) -> Iterator[Piece]:
+    """A tensor in consecutive pieces of about `limit` bytes, as far as it can be cut."""
+    yield from _pieces(content if content.ndim else content.reshape((1,)), 0, limit)
+
+
+def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
+    size = content.spec.nbytes
+    if size == 0:
+        return
+    if is_plain_copy(content) or size <= limit:
+        yield Piece(offset, content)
+    elif isinstance(content, Joined) and content.dim == 0:
+        for member in content.members:
+            yield from _pieces(member, offset, limit)
+            offset += member.spec.nbytes
+    elif content.shape[0] == 1 and content.ndim > 1:
+        yield from _pieces(content.reshape(content.shape[1:]), offset, limit)
+    else:
+        rows = content.shape[0]
+        row = size // rows
+        step = max(limit // row // content.grain, 1) * content.grain
+        for start in range(0, rows, step):
+            length = min(step, rows - start)
+            yield Piece(offset + start * row, content.narrow(0, start, length))
+
+
+def is_plain_copy(content: Lazy) -> bool:
+    """Whether the bytes lie in one stretch of one file, just as they are wanted."""
+    return (
+        isinstance(content, View)
+        and isinstance(content.source, StoredTensor)
+        and content.is_contiguous
+    )
+
+
+def working_bytes(content: Lazy) -> int:
+    """The memory it takes to make a piece: its bytes, and those of what is made on the way."""
+    return 0 if is_plain_copy(content) else content.spec.nbytes + _beside(content)
+
+
+def _beside(content: Lazy) -> int:
+    match content:
+        case View(source=Lazy() as source):  # laid out in full before it is looked at
+            return source.spec.nbytes + _beside(source)
+        case Mapped():  # before, after, and two masks of a byte for each element
+            beside = content.content.spec.nbytes + content.spec.nbytes + 2 * content.spec.numel
+            return beside + _beside(content.content)
+        case Joined():
+            return max(map(_beside, content.members))
+        case Agreed():
+            one = content.members[0]
+            return one.spec.nbytes + max(map(_beside, content.members))
+    return 0
