@@ -29,7 +29,8 @@ class Format(Protocol):
         """Writes a new file, whole but for its data, and returns where each tensor's data goes.
 
         The file has its final size, its space is reserved, and its bytes depend on the arguments
-        alone. Data goes row-major at the returned byte offsets. A path that exists is refused.
+        alone. Data goes row-major at the returned byte offsets. A path that exists is refused;
+        an `OSError`, of a full disk say, may leave a part of the file behind.
         """
 
     def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
