@@ -1,3 +1,61 @@
-"""A declarative mapping engine for model checkpoints."""
+"""A declarative mapping engine for model checkpoints.
+
+    import mapengine
+    mapengine.run(mapengine.Job("mixtral", "Mixtral-8x7B"), "Mixtral-8x7B-hf")
+
+The names below are loaded when they are first used, so importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mapengine.api import Job as Job
+    from mapengine.api import load as load
+    from mapengine.api import plan as plan
+    from mapengine.api import run as run
+    from mapengine.api import shipped_mappings as shipped_mappings
+    from mapengine.api import validate as validate
+    from mapengine.errors import CheckpointError as CheckpointError
+    from mapengine.errors import MapengineError as MapengineError
+    from mapengine.errors import MappingError as MappingError
+    from mapengine.errors import OutputError as OutputError
+    from mapengine.errors import PlanError as PlanError
+    from mapengine.errors import Problem as Problem
+    from mapengine.errors import Where as Where
+    from mapengine.inspection import inspect as inspect
+    from mapengine.mapping import Mapping as Mapping
+    from mapengine.plan import Plan as Plan
+    from mapengine.verify import verify as verify
+
+_HOMES = {
+    "mapengine.api": ("Job", "load", "plan", "run", "shipped_mappings", "validate"),
+    "mapengine.errors": (
+        "CheckpointError", "MapengineError", "MappingError", "OutputError", "PlanError",
+        "Problem", "Where",
+    ),
+    "mapengine.inspection": ("inspect",),
+    "mapengine.mapping": ("Mapping",),
+    "mapengine.plan": ("Plan",),
+    "mapengine.verify": ("verify",),
+}  # fmt: skip
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'mapengine' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # over the submodule of the same name, if there is one
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

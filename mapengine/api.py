@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def run(
 
 
 def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> list[Problem]:
-    """Every problem of a mapping file, alone or, with a `source`, on a real checkpoint's headers."""
+    """Every problem of a mapping file, alone or, with a `source`, on a checkpoint's headers."""
     try:
         loaded = load(mapping)
         for layout in loaded.source.layouts():
@@ -122,3 +123,27 @@ def check_example(mapping: Mapping, layout: Layout) -> Plan | None:
     inventory = example_inventory(mapping, layout)
     settings = example_settings(mapping, layout)
     return make_plan(bind(mapping, inventory, layout, settings))
+
+
+def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings:
+    """Writes the mapping's example as a checkpoint; what must be set to run it is returned.
+
+    A folder that holds just that already is left as it is. Raises `OutputError` for any other.
+    """
+    import filecmp
+
+    from mapengine.example import example_settings, write_example
+    from mapengine.storage import check_output, staging
+
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir() and any(folder.iterdir()):
+        with tempfile.TemporaryDirectory() as fresh:
+            write_example(mapping, layout, Path(fresh))
+            names = [path.name for path in Path(fresh).iterdir()]
+            same, _, _ = filecmp.cmpfiles(fresh, folder, names, shallow=False)
+        if len(same) == len(names):
+            return example_settings(mapping, layout)
+    check_output(folder, None, False, 0)
+    with staging(folder) as part:
+        return write_example(mapping, layout, part)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Result:
     tensors: int
     bytes_read: int
     bytes_written: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 def run_plan(

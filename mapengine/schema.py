@@ -7,6 +7,7 @@ among alternatives: then a mistake inside is reported where it stands.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
 from typing import Any
@@ -388,3 +389,8 @@ def _shown(value: object) -> str:
 def _call_hint(key: str) -> str:
     looks_torn = key.endswith(")") or "{" in key
     return "an expression with a comma inside { } needs quotes" if looks_torn else ""
+
+
+def schema_text() -> str:
+    """The schema as it is printed and kept beside the package."""
+    return json.dumps(mapping_schema(), indent=2, ensure_ascii=False) + "\n"

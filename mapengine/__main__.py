@@ -1,0 +1,5 @@
+"""`python -m mapengine`."""
+
+from mapengine.cli import main
+
+main()

@@ -1,0 +1,372 @@
+"""The commands. The only room that prints or exits; what they do is in `api`.
+
+Results go to stdout, progress and logs to stderr. Heavy rooms are imported inside the commands
+that need them, so that the others start in a blink.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mapengine import __version__
+
+if TYPE_CHECKING:
+    from mapengine.api import Job
+    from mapengine.errors import MapengineError, Problem
+
+_EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."
+_DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
+_PATH = click.Path(path_type=Path)
+_JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MAPENGINE"},
+    epilog=_EXIT_CODES,
+)
+@click.version_option(__version__, "-V", "--version", prog_name="mapengine")
+@click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
+def cli(debug: bool) -> None:
+    """Convert model checkpoints by a declarative mapping.
+
+    A mapping is a YAML file; those that ship are known by name too (`mapengine list`).
+    """
+
+
+# -- options that several commands take ---------------------------------------------------------
+
+
+def _size(context: click.Context, option: click.Parameter, value: str) -> int:
+    from mapengine.report.units import parse_size
+
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _settings(
+    context: click.Context, option: click.Parameter, pairs: Sequence[str]
+) -> dict[str, Any]:
+    """`name=value` pairs; values are read as in the YAML of a mapping."""
+    from mapengine.document import read_document
+    from mapengine.errors import MapengineError
+
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
+        try:
+            values[name] = read_document(f"value: {text}", "--set").data["value"]
+        except MapengineError as error:
+            raise click.BadParameter(f"{pair!r}: {error.problems[0].message}") from None
+    return values
+
+
+_JOB_OPTIONS = (
+    click.argument("mapping"),
+    click.option("-s", "--source", type=_PATH, help="The checkpoint's folder."),
+    click.option("--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
+                 help="A config name's value; beats the files. May be given again."),
+    click.option("--preset", help="A named set of config values of the mapping."),
+    click.option("--layout", help="The source's layout, where it cannot be told from the files."),
+    click.option("--dtype", type=_DTYPES, help="Cast every floating tensor that no rule casts."),
+    click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
+                 help="The format of the files written.  [default: as the mapping says]"),
+    click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
+                 help="The most that one file holds; 1GB is 10⁹ bytes."),
+    click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: one a core]"),
+)  # fmt: skip
+
+
+def _job_options(command: Any) -> Any:
+    for option in reversed(_JOB_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _job(source: Path, given: dict[str, Any]) -> Job:
+    from mapengine.api import Job, load
+
+    return Job(
+        load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
+        given["layout"], given["format_"], given["max_shard_size"],
+    )  # fmt: skip
+
+
+# -- commands -----------------------------------------------------------------------------------
+
+
+@cli.command(epilog="Example: mapengine run mixtral --source Mixtral-8x7B --output Mixtral-8x7B-hf")
+@_job_options
+@click.option("-o", "--output", type=_PATH, help="The folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that a run has written.")
+@click.option("--dry-run", is_flag=True, help="Plan, say what would be done, and write nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@_JSON
+def run(
+    source: Path | None, output: Path | None, overwrite: bool, dry_run: bool, quiet: bool,
+    as_json: bool, workers: int | None, **given: Any,
+) -> None:  # fmt: skip
+    """Convert a checkpoint, after checking that everything fits.
+
+    Without --source, the mapping's small example is made and converted.
+    """
+    from mapengine import api
+    from mapengine.execute import default_workers
+    from mapengine.report.progress import progress
+    from mapengine.report.units import size_text
+
+    if source is None:
+        source, output, example = _example(output, overwrite, given)
+        given["values"] = {**example, **given["values"]}
+    job = _job(source, given)
+    plan = api.plan(job)
+    if output is None and not dry_run:
+        raise click.UsageError("--output is missing: the folder to write")
+    if dry_run or output is None:
+        _print_plan(plan, workers or default_workers(), as_json)
+        return
+    with progress(plan.bytes_written, quiet) as advance:
+        result = api.run(
+            job, output, workers=workers, overwrite=overwrite, progress=advance, planned=plan
+        )
+    if as_json:
+        _print_json({"format_version": "1.0", **result.to_dict()})
+    elif not quiet:
+        size = size_text(result.bytes_written)
+        click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {output}")
+        click.echo(f"Next: mapengine verify {output}", err=True)
+
+
+def _example(
+    output: Path | None, overwrite: bool, given: dict[str, Any]
+) -> tuple[Path, Path, dict[str, Any]]:
+    """Makes the mapping's example: its source folder, the output's, and what must be set."""
+    from mapengine import api
+    from mapengine.errors import PlanError, Problem
+
+    mapping = api.load(given["mapping"])
+    wanted = frozenset((given["layout"] or "").replace(",", "+").split("+")) - {""}
+    layouts = [layout for layout in mapping.source.layouts() if wanted <= layout]
+    if not layouts:
+        raise PlanError(Problem("ME422", f"there is no layout {given['layout']!r}"))
+    home = output or Path(f"{mapping.name}-example")
+    source = home / "source" if output is None else home.with_name(f"{home.name}-source")
+    settings = api.make_example(mapping, layouts[0], source)
+    click.echo(f"the example of {mapping.name} is in {source}", err=True)
+    return source, home / "converted" if output is None else home, dict(settings.values)
+
+
+@cli.command(epilog="Example: mapengine plan mixtral --source Mixtral-8x7B")
+@_job_options
+@_JSON
+def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
+    """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
+
+    Without --source, the mapping's example is planned; nothing is written for it.
+    """
+    from mapengine import api
+    from mapengine.execute import default_workers
+
+    if source is None:
+        mapping = api.load(given["mapping"])
+        layout = next(mapping.source.layouts())
+        planned = api.check_example(mapping, layout)
+        if planned is None:
+            raise click.UsageError("--source is missing, and the mapping has no example")
+    else:
+        planned = api.plan(_job(source, given))
+    _print_plan(planned, workers or default_workers(), as_json)
+
+
+def _print_plan(plan: Any, workers: int, as_json: bool) -> None:
+    from mapengine.report.plans import plan_dict, plan_text
+
+    if as_json:
+        _print_json(plan_dict(plan, workers))
+    else:
+        click.echo(plan_text(plan, workers))
+
+
+@cli.command(epilog="Example: mapengine validate mappings/")
+@click.argument("files", nargs=-1, required=True, type=_PATH)
+@click.option("-s", "--source", type=_PATH, help="Check against its headers too.")
+@_JSON
+def validate(files: Sequence[Path], source: Path | None, as_json: bool) -> None:
+    """Check mapping files: YAML, schema, expressions, patterns, and the plan of their example.
+
+    A folder means the .yaml files in it. Needs neither torch nor the model.
+    """
+    from mapengine import api
+
+    found: dict[str, list[Problem]] = {}
+    for file in _mapping_files(files):
+        found[str(file)] = api.validate(str(file), source)
+    problems = [problem for one in found.values() for problem in one]
+    if as_json:
+        from mapengine.report.problems import problem_dict
+
+        listed = [{"file": f, "problems": [problem_dict(p) for p in ps]} for f, ps in found.items()]
+        _print_json({"format_version": "1.0", "files": listed, "problems": len(problems)})
+    else:
+        _print_problems(problems, err=False)
+        bad = sum(bool(one) for one in found.values())
+        click.echo(
+            f"{_count(len(problems), 'problem')} in {bad} of {_count(len(found), 'file')}"
+            if problems
+            else f"{_count(len(found), 'mapping')} good"
+        )
+    sys.exit(1 if problems else 0)
+
+
+def _mapping_files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
+        if not inside:
+            raise click.UsageError(f"there is no .yaml file in {path}")
+        files += inside
+    return files
+
+
+@cli.command(epilog="Example: mapengine inspect Mixtral-8x7B")
+@click.argument("folder", type=_PATH)
+@_JSON
+def inspect(folder: Path, as_json: bool) -> None:
+    """Show what a checkpoint holds, from its headers."""
+    from mapengine.inspection import inspect as look
+    from mapengine.report.checkpoints import inspection_text
+
+    seen = look(folder)
+    if as_json:
+        _print_json({"format_version": "1.0", **seen.to_dict()})
+    else:
+        click.echo(inspection_text(seen))
+        _print_problems(seen.problems, err=False)
+    sys.exit(1 if seen.problems else 0)
+
+
+@cli.command(epilog="Example: mapengine verify Mixtral-8x7B-hf")
+@click.argument("folder", type=_PATH)
+@click.option("--load/--no-load", default=True, help="Ask from_pretrained for its load report.")
+@_JSON
+def verify(folder: Path, load: bool, as_json: bool) -> None:
+    """Check a converted checkpoint: its files against one another, and against the model class."""
+    from mapengine.report.checkpoints import check_dict, checks_text
+    from mapengine.verify import verify as run_checks
+
+    checks = run_checks(folder, load=load)
+    if as_json:
+        _print_json({"format_version": "1.0", "checks": [check_dict(check) for check in checks]})
+    else:
+        click.echo(checks_text(checks))
+    sys.exit(1 if any(check.findings for check in checks) else 0)
+
+
+@cli.command("list")
+@_JSON
+def list_mappings(as_json: bool) -> None:
+    """List the mappings that ship."""
+    from mapengine.api import load, shipped_mappings
+
+    shipped = {name: load(path) for name, path in shipped_mappings().items()}
+    if as_json:
+        listed = [
+            {"name": n, "title": m.title, "file": m.document.file} for n, m in shipped.items()
+        ]
+        _print_json({"format_version": "1.0", "mappings": listed})
+    else:
+        width = max(map(len, shipped), default=0)
+        for name, mapping in shipped.items():
+            click.echo(f"{name.ljust(width)}  {mapping.title}")
+
+
+@cli.command()
+@click.option("-o", "--output", type=_PATH, help="Write it to a file.")
+@click.option("--check", type=_PATH, help="Exit with 1 unless this file is it.")
+def schema(output: Path | None, check: Path | None) -> None:
+    """Print the JSON Schema of mapping files, for editors and CI."""
+    from mapengine.schema import schema_text
+
+    if check is not None:
+        fresh = check.is_file() and check.read_text(encoding="utf-8") == schema_text()
+        click.echo(f"{check} is {'fresh' if fresh else 'not what `mapengine schema` prints'}")
+        sys.exit(0 if fresh else 1)
+    if output is not None:
+        output.write_text(schema_text(), encoding="utf-8")
+    else:
+        click.echo(schema_text(), nl=False)
+
+
+# -- the way out --------------------------------------------------------------------------------
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def _print_problems(problems: Sequence[Problem], err: bool) -> None:
+    from mapengine.report.problems import problem_text
+
+    for problem in problems:
+        click.echo(problem_text(problem), err=err)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _fail(error: MapengineError) -> int:
+    if "--json" in sys.argv:
+        from mapengine.report.problems import problem_dict
+
+        _print_json(
+            {"format_version": "1.0", "problems": [problem_dict(p) for p in error.problems]}
+        )
+    else:
+        _print_problems(error.problems, err=True)
+    return error.exit_code
+
+
+def main() -> None:
+    """The console script: runs a command and exits with what it came to."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from mapengine.errors import MapengineError
+
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; nothing is left behind", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except MapengineError as error:
+        return _fail(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except Exception as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        kind = type(error).__name__
+        click.echo(
+            f"internal error: {kind}: {error} (--debug shows where; please report it)", err=True
+        )
+        return 2
+    return 0

@@ -1,0 +1,175 @@
+"""A plan as a table folded by rule, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mapengine.errors import printable
+from mapengine.expressions import Expression
+from mapengine.mapping import OpCall, Rule
+from mapengine.plan import Plan, PlannedTensor
+from mapengine.report.units import size_text
+
+FORMAT_VERSION = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One rule of a plan: what all the tensors it makes have in common. `nbytes` is their sum."""
+
+    rule: Rule
+    count: int
+    shapes: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    nbytes: int
+
+
+def plan_rows(plan: Plan) -> list[Row]:
+    """The rules that make something, in the order of the file."""
+    made: dict[str, list[PlannedTensor]] = {}
+    for tensor in plan.tensors:
+        made.setdefault(tensor.rule.path, []).append(tensor)
+    return [_row(made[rule.path]) for rule in plan.mapping.rules if rule.path in made]
+
+
+def _row(tensors: Sequence[PlannedTensor]) -> Row:
+    specs = [tensor.spec for tensor in tensors]
+    return Row(
+        tensors[0].rule,
+        len(tensors),
+        tuple(dict.fromkeys(f"[{', '.join(map(str, spec.shape))}]" for spec in specs)),
+        tuple(dict.fromkeys(spec.dtype for spec in specs)),
+        sum(spec.nbytes for spec in specs),
+    )
+
+
+def plan_text(plan: Plan, workers: int) -> str:
+    """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
+    rows = plan_rows(plan)
+    cells = [("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "OPS", "BYTES")]
+    cells += [
+        (
+            str(row.rule.where.line),
+            ", ".join(p.text for p in row.rule.sources),
+            "→",
+            ", ".join(p.text for p in row.rule.targets),
+            str(row.count),
+            _some(row.shapes),
+            _some(row.dtypes),
+            "; ".join(map(call_text, row.rule.ops)) or "-",
+            size_text(row.nbytes),
+        )
+        for row in rows
+    ]
+    head = [f"{plan.mapping.name}: {plan.mapping.title}", f"  {_indices(plan)}", ""]
+    return printable(
+        "\n".join([*head, *_aligned(cells, right={0, 4, 8}), "", *_totals(plan, workers)])
+    )
+
+
+def _totals(plan: Plan, workers: int) -> list[str]:
+    from mapengine.execute import companions
+
+    count = sum(len(shard.tensors) for shard in plan.shards)
+    files = [*plan.configs, *companions(plan)]
+    files_word = "file" if len(plan.shards) == 1 else "files"
+    return [
+        f"{count} tensors · {size_text(plan.bytes_read)} read · "
+        f"{size_text(plan.bytes_written)} written · {len(plan.shards)} {plan.format} {files_word} "
+        f"of at most {size_text(plan.options.max_shard_size)} · "
+        f"working memory at most {size_text(plan.peak_memory(workers))}",
+        f"also: {', '.join(files)}",
+        "every source tensor is used, every target tensor is made once",
+    ]
+
+
+def _indices(plan: Plan) -> str:
+    told = ["+".join(sorted(plan.binding.layout))] if plan.binding.layout else []
+    for name in plan.mapping.dims:
+        values = plan.binding.names.range_of(name) or ()
+        words = " ".join(map(str, values))
+        shown = f"0…{len(values) - 1}" if isinstance(values, range) else words
+        told.append(f"{name} {shown}")
+    for rank, values in plan.binding.rank_ranges.items():
+        if rank not in plan.mapping.dims:
+            told.append(f"{rank} 0…{len(values) - 1}")
+    return " · ".join(told)
+
+
+def call_text(call: OpCall) -> str:
+    """`split into expert dim 0`, in the words of the YAML file."""
+    told = [f"{name.rstrip('_')} {_argument(value)}" for name, value in call.arguments.items()]
+    return " ".join([call.name, *told])
+
+
+def _argument(value: Any) -> str:
+    if isinstance(value, Expression):
+        return value.text
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_argument, value))}]"
+    return str(value)
+
+
+def _some(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{texts[0]} and {len(texts) - 1} more"
+
+
+def _aligned(cells: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
+    """The whole plan for JSON: rules, shards with their tensors, configs, totals in bytes."""
+    from mapengine.execute import companions
+
+    return {
+        "format_version": FORMAT_VERSION,
+        "mapping": {"name": plan.mapping.name, "sha256": plan.mapping.sha256},
+        "fingerprint": plan.fingerprint,
+        "layout": sorted(plan.binding.layout),
+        "format": plan.format,
+        "rules": [
+            {
+                "path": row.rule.path,
+                "file": row.rule.where.file,
+                "line": row.rule.where.line,
+                "sources": [p.text for p in row.rule.sources],
+                "targets": [p.text for p in row.rule.targets],
+                "ops": [call_text(call) for call in row.rule.ops],
+                "count": row.count,
+                "shapes": list(row.shapes),
+                "dtypes": list(row.dtypes),
+                "bytes": row.nbytes,
+            }
+            for row in plan_rows(plan)
+        ],
+        "shards": [
+            {
+                "name": shard.name,
+                "bytes": shard.nbytes,
+                "tensors": [
+                    {"key": t.key, "dtype": t.spec.dtype, "shape": list(t.spec.shape)}
+                    for t in shard.tensors
+                ],
+            }
+            for shard in plan.shards
+        ],
+        "configs": dict(plan.configs),
+        "companions": companions(plan),
+        "source_files": plan.source_files,
+        "totals": {
+            "tensors": sum(len(shard.tensors) for shard in plan.shards),
+            "bytes_read": plan.bytes_read,
+            "bytes_written": plan.bytes_written,
+            "working_memory": plan.peak_memory(workers),
+        },
+    }
