@@ -1,0 +1,45 @@
+# Two commands do all the set-up on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := mixtral-example
+
+.PHONY: demo test lint bench golden clean
+
+demo: $(VENV)/.installed
+	@rm -rf $(DEMO)
+	@set -x; $(BIN)/mapengine run mappings/mixtral.yaml
+	@set -x; $(BIN)/mapengine plan mappings/mixtral.yaml --source $(DEMO)/source
+	@set -x; $(BIN)/mapengine verify $(DEMO)/converted
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mapengine schema --check mapengine/mapping.schema.json
+	$(BIN)/mapengine validate mappings
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+golden: $(VENV)/.installed-dev
+	$(BIN)/python tests/golden/regenerate.py
+	git diff --exit-code --stat tests/golden/digests
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis
