@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mapengine.errors import OpError
+from mapengine.ops.cast import lost_values
 from mapengine.ops.elementwise import Elementwise
 from mapengine.ops.op import Exactness, Op, argument
 from mapengine.specs import DTYPES
@@ -26,6 +27,17 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor if tensor.element_size() == 8 else tensor.float()
 
 
+def _rounded(wide: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """What was computed, in the tensor's own dtype. Raises `OpError` where it leaves its range."""
+    result = wide.to(tensor.dtype)
+    lost = lost_values(wide, result) | (tensor.double().isfinite() & ~wide.isfinite())
+    count = int(lost.sum())
+    if count:
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        raise OpError(f"{count} of {tensor.numel()} results do not fit {dtype}", code="ME305")
+    return result
+
+
 @dataclass(frozen=True)
 class Add(Elementwise):
     """Add a number to every element, in float32, rounded back to the tensor's dtype."""
@@ -37,7 +49,7 @@ class Add(Elementwise):
         return _floating(dtype)
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
-        return (_wide(tensor) + self.value).to(tensor.dtype)
+        return _rounded(_wide(tensor) + self.value, tensor)
 
     def inverse(self) -> Add:
         return Add(-self.value)
@@ -69,7 +81,7 @@ class Mul(Elementwise):
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         wide = _wide(tensor)
-        return (wide / self.value if self.divide else wide * self.value).to(tensor.dtype)
+        return _rounded(wide / self.value if self.divide else wide * self.value, tensor)
 
     def inverse(self) -> Mul:
         return Mul(self.value, not self.divide)

@@ -49,32 +49,31 @@ class Cast(Elementwise):
     def result(self, dtype: str) -> str:
         if dtype.startswith("complex") != self.to.startswith("complex"):
             raise OpError(f"{dtype} cannot become {self.to}: a part of every number would be lost")
+        if self.overflow == "saturate" and not DTYPES[self.to].floating:
+            raise OpError(f"{self.to} cannot be saturated: only floating dtypes can")
         return self.to
 
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         import torch
 
         target = getattr(torch, self.to)
-        if self.overflow == "saturate" and target.is_floating_point:
-            limit = torch.finfo(target).max
-            return tensor.clamp(-limit, limit).to(target)
+        if widens(str(tensor.dtype)[6:], self.to):
+            return tensor.to(target)
+        if self.overflow == "saturate":
+            limit = torch.finfo(target).max  # clamped as float32: 65504 is no bfloat16
+            narrow = tensor.dtype.is_floating_point and tensor.element_size() <= 4
+            wide = tensor.float() if narrow else tensor.double()
+            return wide.clamp(-limit, limit).to(target)
         result = tensor.to(target)
-        if self.overflow == "error" and not widens(str(tensor.dtype)[6:], self.to):
+        if self.overflow == "error":
             self._refuse_lost(tensor, result)
         return result
 
     def _refuse_lost(self, tensor: torch.Tensor, result: torch.Tensor) -> None:
-        import torch
-
-        if not result.dtype.is_floating_point:
-            lost = result.to(tensor.dtype) != tensor
-        elif result.element_size() == 1:  # torch saturates here, and makes no infinity of it
-            lost = torch.isfinite(tensor) & (tensor.abs() > torch.finfo(result.dtype).max)
-        else:
-            lost = torch.isfinite(tensor) & ~torch.isfinite(result)
+        lost = lost_values(tensor, result)
         count = int(lost.sum())
         if count:
-            worst = tensor[lost].to(torch.float64).abs().max().item()
+            worst = tensor.double()[lost].abs().max().item()
             raise OpError(
                 f"{count} of {tensor.numel()} values do not fit {self.to}, up to {worst:g}",
                 code="ME305",
@@ -99,6 +98,34 @@ class Cast(Elementwise):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls("float64", "float32"), [(3, 4)]
         yield cls("float32", "float32"), [(3,)]
+
+
+def lost_values(tensor: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
+    """Where a conversion did not merely round: beyond the range, the sign gone, not a number.
+
+    An integer is lost in another one that it does not equal, a float in an integer likewise.
+    """
+    import torch
+
+    if not result.dtype.is_floating_point:
+        if not tensor.dtype.is_floating_point:
+            return (result.to(tensor.dtype) != tensor) | (
+                (result.double() < 0) != (tensor.double() < 0)
+            )
+        wide = tensor.double()
+        bits = result.element_size() * 8
+        low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1))
+        if not result.dtype.is_signed:
+            low, high = 0.0, 2.0 if result.dtype is torch.bool else 2.0**bits
+        return ~((wide == wide.trunc()) & (wide >= low) & (wide < high))
+    if result.element_size() > 1 and bool(torch.isfinite(result).all()):
+        return torch.zeros_like(result, dtype=torch.bool)
+    wide, kept = tensor.double(), result.double()
+    lost = (wide.isfinite() != kept.isfinite()) | (wide.isnan() != kept.isnan())
+    lost |= (wide.signbit() != kept.signbit()) & ~wide.isnan()
+    if result.element_size() == 1:  # there some versions of torch saturate by themselves
+        lost |= wide.isfinite() & (wide.abs() > torch.finfo(result.dtype).max)
+    return lost
 
 
 assert all(name in DTYPES for name in _WIDER)
