@@ -106,6 +106,8 @@ def _take_up(family: Family[Tensor], op: Op, fan: Fan) -> Family[Tensor]:
     order = (*family.labels[:at], *family.labels[at + 1 :], fan.index)
     moved = reorder(family, order)
     size = len(moved.ranges[-1])
+    if size == 0:
+        raise OpError(f"{_named(fan.index)} has no members to be used up", "ME302")
     groups = [moved.members[i : i + size] for i in range(0, len(moved.members), size)]
     members = tuple(op.apply(group)[0] for group in groups)
     return Family(moved.labels[:-1], moved.ranges[:-1], members)
