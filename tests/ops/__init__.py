@@ -1,0 +1,1 @@
+"""The ops, one by one: against their inverses, and against torch."""
