@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mapengine.document import load_document
-from mapengine.errors import MapengineError, MappingError, Problem, suggest
+from mapengine.errors import MapengineError, MappingError, PlanError, Problem, suggest
 from mapengine.mapping import Layout, Mapping
 from mapengine.names import Settings
 from mapengine.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
@@ -104,8 +104,9 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     """Every problem of a mapping file, alone or, with a `source`, on a checkpoint's headers."""
     try:
         loaded = load(mapping)
-        for layout in loaded.source.layouts():
-            check_example(loaded, layout)
+        if loaded.example is not None:
+            for layout in loaded.source.layouts():
+                check_example(loaded, layout)
         if source is not None:
             plan(Job(loaded, source))
     except MapengineError as error:
@@ -113,16 +114,28 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     return []
 
 
-def check_example(mapping: Mapping, layout: Layout) -> Plan | None:
-    """Plans the mapping's example in one layout: shapes, fans, names, doubles, all of it."""
+def check_example(mapping: Mapping, layout: Layout) -> Plan:
+    """Plans the mapping's example in one layout: shapes, fans, names, doubles, all of it.
+
+    Raises `MapengineError`, also where there is no example.
+    """
     from mapengine.binding import bind
     from mapengine.example import example_inventory, example_settings
 
-    if mapping.example is None:
-        return None
     inventory = example_inventory(mapping, layout)
     settings = example_settings(mapping, layout)
     return make_plan(bind(mapping, inventory, layout, settings))
+
+
+def example_layout(mapping: Mapping, wanted: str | None) -> Layout:
+    """The first layout of the source that has all the names of `wanted`. Raises `PlanError`."""
+    names = frozenset(wanted.replace(",", "+").split("+")) if wanted else frozenset()
+    for layout in mapping.source.layouts():
+        if names <= layout:
+            return layout
+    known = ", ".join(one.name for choice in mapping.source.choices for one in choice)
+    message = f"there is no layout {wanted!r}"
+    raise PlanError(Problem("ME422", message, mapping.source.where, help=f"layouts: {known}"))
 
 
 def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings:

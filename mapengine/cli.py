@@ -153,16 +153,12 @@ def _example(
 ) -> tuple[Path, Path, dict[str, Any]]:
     """Makes the mapping's example: its source folder, the output's, and what must be set."""
     from mapengine import api
-    from mapengine.errors import PlanError, Problem
 
     mapping = api.load(given["mapping"])
-    wanted = frozenset((given["layout"] or "").replace(",", "+").split("+")) - {""}
-    layouts = [layout for layout in mapping.source.layouts() if wanted <= layout]
-    if not layouts:
-        raise PlanError(Problem("ME422", f"there is no layout {given['layout']!r}"))
+    layout = api.example_layout(mapping, given["layout"])
     home = output or Path(f"{mapping.name}-example")
     source = home / "source" if output is None else home.with_name(f"{home.name}-source")
-    settings = api.make_example(mapping, layouts[0], source)
+    settings = api.make_example(mapping, layout, source)
     click.echo(f"the example of {mapping.name} is in {source}", err=True)
     return source, home / "converted" if output is None else home, dict(settings.values)
 
@@ -173,17 +169,14 @@ def _example(
 def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
     """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
 
-    Without --source, the mapping's example is planned; nothing is written for it.
+    Without --source the mapping's example is planned, in its first layout or --layout.
     """
     from mapengine import api
     from mapengine.execute import default_workers
 
     if source is None:
         mapping = api.load(given["mapping"])
-        layout = next(mapping.source.layouts())
-        planned = api.check_example(mapping, layout)
-        if planned is None:
-            raise click.UsageError("--source is missing, and the mapping has no example")
+        planned = api.check_example(mapping, api.example_layout(mapping, given["layout"]))
     else:
         planned = api.plan(_job(source, given))
     _print_plan(planned, workers or default_workers(), as_json)

@@ -155,6 +155,7 @@ class Rule:
     when: tuple[Expression, ...]
     layouts: tuple[frozenset[str], ...]
     optional: bool
+    scope: tuple[str, str]
     where: Where
     path: str
 

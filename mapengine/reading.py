@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from mapengine.document import Document
-from mapengine.errors import MappingError, OpError, Problem
+from mapengine.errors import MappingError, OpError, Problem, Where, suggest
 from mapengine.expressions import Expression, ExpressionError, parse_value
 from mapengine.mapping import (
     MISSING,
@@ -28,12 +28,14 @@ from mapengine.mapping import (
 )
 from mapengine.ops import OPS
 from mapengine.ops.rearrange import axis_names
-from mapengine.patterns import KeyPattern, PatternError, split_rule, split_scope
+from mapengine.patterns import Hole, KeyPattern, PatternError, split_rule, split_scope
 from mapengine.schema import argument_name, check_schema, path_text
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
 _NOTHING = parse_value(None)
+_ANY_KEY = KeyPattern.parse("?")
+_NO_RULES = ("scope", "when", "layout", "tensors", "prefix")
 
 
 def read_mapping(document: Document) -> Mapping:
@@ -62,26 +64,41 @@ class _Reader:
         self.layout_names: set[str] = set()
         self.rules: list[Rule] = []
 
-    def _problem(self, code: str, message: str, path: Path, help: str = "", name: str = "") -> None:
-        where = self.document.where(path)
+    def _problem(
+        self,
+        code: str,
+        message: str,
+        path: Path,
+        help: str = "",
+        name: str = "",
+        where: Where | None = None,
+    ) -> None:
+        where = where or self._where(path)
         self.problems.append(Problem(code, message, where, name or path_text(path), help))
+
+    def _where(self, path: Path) -> Where:
+        """The place of the value at `path`; of the key, for a rule."""
+        is_rule = len(path) > 1 and isinstance(path[-2], int) and path[-1] not in _NO_RULES
+        return self.document.where_key(path) if is_rule else self.document.where(path)
 
     def _try(self, read: Callable[[], T], path: Path, otherwise: T, name: str = "") -> T:
         try:
             return read()
-        except ExpressionError as error:
-            self._problem("ME211", str(error), path, error.help, name)
         except PatternError as error:
-            self._problem("ME212", str(error), path, error.help, name)
+            self._problem("ME212", str(error), path, error.help, name, error.where)
+        except ExpressionError as error:
+            self._problem("ME211", str(error), path, error.help, name, error.where)
         except OpError as error:
             self._problem(error.code, str(error), path, error.help, name)
         return otherwise
 
     def expression(self, value: Any, path: Path, name: str = "") -> Expression:
-        return self._try(lambda: parse_value(value), path, _NOTHING, name)
+        where = self.document.where(path)
+        return self._try(lambda: parse_value(value, where), path, _NOTHING, name)
 
-    def pattern(self, text: str, path: Path) -> KeyPattern:
-        return self._try(lambda: KeyPattern.parse(text), path, KeyPattern.parse("?"))
+    def pattern(self, text: str, path: Path, name: str = "") -> KeyPattern:
+        where = self._where(path)
+        return self._try(lambda: KeyPattern.parse(text, where), path, _ANY_KEY, name)
 
     # -- the file ---------------------------------------------------------------------------
 
@@ -101,7 +118,9 @@ class _Reader:
                 self.plain_name(f, ("files", i)) for i, f in enumerate(data.get("files", []))
             ),
             fields={name: self.field(name, body) for name, body in config.items()},
-            carry=() if isinstance(carry, str) else tuple(map(read_path, carry)),
+            carry=()
+            if isinstance(carry, str)
+            else tuple(self.path(p, ("config", "carry", i)) for i, p in enumerate(carry)),
             carry_rest=carry == "rest",
             presets=data.get("presets", {}),
             dims={
@@ -116,9 +135,18 @@ class _Reader:
         )
 
     def plain_name(self, name: str, path: Path) -> str:
-        if name in (".", "..") or set(name) & set("/\\\0"):
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
             self._problem("ME213", f"{name!r} is not the name of a file in the folder", path)
         return name
+
+    def path(self, text: str, path: Path, *, below: bool = False) -> ConfigPath:
+        """A config path; where `below` is meant, it may end in a dot."""
+        read = read_path(text)
+        if read.file is not None:
+            self.plain_name(read.file, path)
+        if "" in (read.steps[:-1] if below and len(read.steps) > 1 else read.steps):
+            self._problem("ME217", f"{text!r} is no path: a name is missing beside a dot", path)
+        return read
 
     # -- sides ------------------------------------------------------------------------------
 
@@ -143,7 +171,10 @@ class _Reader:
                 self.pattern(text, (*path, "ignore", "tensors", i))
                 for i, text in enumerate(ignore.get("tensors", []))
             ),
-            ignore_config=tuple(map(read_path, ignore.get("config", []))),
+            ignore_config=tuple(
+                self.path(text, (*path, "ignore", "config", i), below=True)
+                for i, text in enumerate(ignore.get("config", []))
+            ),
             dtype=body.get("dtype"),
             root=body.get("root", ""),
             model=body.get("model"),
@@ -174,8 +205,8 @@ class _Reader:
         text, prefix = (
             (body, None) if isinstance(body, str) else (body["files"], body.get("prefix"))
         )
-        self.plain_name(text, path)
         pattern = self.pattern(text, path)
+        self.plain_name("".join("0" if isinstance(p, Hole) else p for p in pattern.parts), path)
         if "*" in text and pattern.names:
             self._problem("ME212", f"{text!r} has both `*` and braces; one of them will do", path)
         hangs = None if prefix is None else self.pattern(prefix, (*path, "prefix"))
@@ -186,29 +217,37 @@ class _Reader:
             return None
         if isinstance(body, str):
             return ConfigFile(self.plain_name(body, path))
-        steps = read_path(body["at"]).steps if "at" in body else ()
+        steps = self.path(body["at"], (*path, "at")).steps if "at" in body else ()
         return ConfigFile(self.plain_name(body["file"], (*path, "file")), steps)
 
     # -- config -----------------------------------------------------------------------------
 
-    def choice(self, value: Any, read: Callable[[Any], Any]) -> Choice:
+    def choice(self, value: Any) -> Choice:
         """One value, or one per layout: an object whose keys are all names of layouts."""
         if isinstance(value, dict) and value and value.keys() <= self.layout_names:
-            return Choice(tuple((name, read(one)) for name, one in value.items()))
-        return Choice(((None, read(value)),))
+            return Choice(tuple(value.items()))
+        return Choice(((None, value),))
 
     def places(self, body: dict[str, Any], side: str, path: Path) -> Choice:
         if side not in body:
             return Choice()
+        at: Path = (*path, side)
         text = body[side]
-        if isinstance(text, dict) and not text.keys() <= self.layout_names:
-            odd = ", ".join(sorted(text.keys() - self.layout_names))
-            self._problem("ME215", f"no such layout: {odd}", (*path, side))
+        if not isinstance(text, dict):
+            return Choice(((None, self.paths(text, at)),))
+        for name in text.keys() - self.layout_names:
+            self.no_layout(name, (*at, name), self.document.where_key((*at, name)))
+        return Choice(tuple((name, self.paths(one, (*at, name))) for name, one in text.items()))
 
-        def paths(one: Any) -> tuple[ConfigPath, ...]:
-            return tuple(map(read_path, one if isinstance(one, list) else [one]))
+    def paths(self, body: Any, path: Path) -> tuple[ConfigPath, ...]:
+        if isinstance(body, str):
+            return (self.path(body, path),)
+        return tuple(self.path(text, (*path, i)) for i, text in enumerate(body))
 
-        return self.choice(text, paths)
+    def no_layout(self, name: str, path: Path, where: Where | None = None) -> None:
+        known = ", ".join(sorted(self.layout_names)) or "none"
+        help = suggest(name, self.layout_names) or f"layouts: {known}"
+        self._problem("ME215", f"no such layout: {name}", path, help, where=where)
 
     def field(self, name: str, body: Any) -> ConfigField:
         path: Path = ("config", name)
@@ -218,7 +257,7 @@ class _Reader:
             name=name,
             places={side: self.places(body, side, path) for side in ("source", "target")},
             defaults=self.defaults(body.get("default", MISSING), (*path, "default")),
-            value=self.choice(body["value"], lambda v: v) if "value" in body else Choice(),
+            value=self.choice(body["value"]) if "value" in body else Choice(),
             compute=self.expression(body["compute"], (*path, "compute"))
             if "compute" in body
             else None,
@@ -285,9 +324,8 @@ class _Reader:
         if "layout" in body:
             names = body["layout"]
             kept = frozenset([names] if isinstance(names, str) else names)
-            unknown = sorted(kept - self.layout_names)
-            if unknown:
-                self._problem("ME215", f"no such layout: {', '.join(unknown)}", (*path, "layout"))
+            for one in sorted(kept - self.layout_names):
+                self.no_layout(one, (*path, "layout"))
             layouts = (*layouts, kept)
         return when, layouts
 
@@ -301,7 +339,7 @@ class _Reader:
         layouts: tuple[frozenset[str], ...],
     ) -> Rule:
         name = f"rules[{len(self.rules)}]"
-        where = self.document.where(path) if path[-1] != text else self.document.where_key(path)
+        where = self._where(path)
         nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         sources, targets = self._try(lambda: split_rule(text), path, nothing, name)
         if not sources:
@@ -309,8 +347,8 @@ class _Reader:
         prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
         when, layouts = self.conditions(body, path, name, when, layouts)
         return Rule(
-            sources=tuple(self.pattern(prefix[0] + key, path) for key in sources),
-            targets=tuple(self.pattern(prefix[1] + key, path) for key in targets),
+            sources=tuple(self.pattern(prefix[0] + key, path, name) for key in sources),
+            targets=tuple(self.pattern(prefix[1] + key, path, name) for key in targets),
             shapes=self.shapes(body.get("shape"), len(sources), path, f"{name}.shape"),
             ops=tuple(
                 self.op(call, (*path, "ops", i), f"{name}.ops[{i}]")
@@ -319,6 +357,7 @@ class _Reader:
             when=when,
             layouts=layouts,
             optional=body.get("optional", False),
+            scope=(prefix[0], prefix[1]),
             where=where,
             path=name,
         )

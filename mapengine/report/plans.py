@@ -47,25 +47,33 @@ def _row(tensors: Sequence[PlannedTensor]) -> Row:
 
 def plan_text(plan: Plan, workers: int) -> str:
     """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
-    rows = plan_rows(plan)
-    cells = [("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "OPS", "BYTES")]
-    cells += [
-        (
-            str(row.rule.where.line),
-            ", ".join(p.text for p in row.rule.sources),
-            "→",
-            ", ".join(p.text for p in row.rule.targets),
-            str(row.count),
-            _some(row.shapes),
-            _some(row.dtypes),
-            "; ".join(map(call_text, row.rule.ops)) or "-",
-            size_text(row.nbytes),
-        )
-        for row in rows
-    ]
-    head = [f"{plan.mapping.name}: {plan.mapping.title}", f"  {_indices(plan)}", ""]
-    return printable(
-        "\n".join([*head, *_aligned(cells, right={0, 4, 8}), "", *_totals(plan, workers)])
+    cells = [_cells(row) for row in plan_rows(plan)]
+    scopes = [row.rule.scope for row in plan_rows(plan)]
+    table = _aligned([_HEADINGS, *cells], right={0, 4, 7})
+    lines = [f"{plan.mapping.name}: {plan.mapping.title}", f"  {_indices(plan)}", "", table[0]]
+    for line, scope, before in zip(table[1:], scopes, [("", ""), *scopes], strict=False):
+        if scope != before:
+            lines.append(f"      {scope[0]} → {scope[1]}")
+        lines.append(line)
+    return printable("\n".join([*lines, "", *_totals(plan, workers)]))
+
+
+_HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    """A rule as a row, its keys without what its scope puts before them."""
+    source, target = row.rule.scope
+    return (
+        str(row.rule.where.line),
+        ", ".join(p.text.removeprefix(source) for p in row.rule.sources),
+        "→",
+        ", ".join(p.text.removeprefix(target) for p in row.rule.targets),
+        str(row.count),
+        _some(row.shapes),
+        _some(row.dtypes),
+        size_text(row.nbytes),
+        "; ".join(map(call_text, row.rule.ops)),
     )
 
 

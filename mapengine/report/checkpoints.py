@@ -1,0 +1,65 @@
+"""What a checkpoint holds, and what was found in checking it, as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mapengine.errors import printable
+from mapengine.report.problems import problem_dict, problem_text
+from mapengine.report.units import size_text
+
+if TYPE_CHECKING:
+    from mapengine.inspection import Inspection
+    from mapengine.verify import Check
+
+
+def inspection_text(seen: Inspection) -> str:
+    """Files, keys folded by shape and dtype, and totals."""
+    width = max((len(group.keys) for group in seen.groups), default=0)
+    lines = [f"{seen.folder}: {_total(seen.total)}", ""]
+    for file in seen.files:
+        metadata = "".join(f" · {key}: {value}" for key, value in file.metadata.items())
+        lines.append(f"  {file.name}  {file.format} · {file.tensors} tensors · "
+                     f"{size_text(file.size)}{metadata}")  # fmt: skip
+        lines += [f"      note: {note}" for note in file.notes]
+        lines += [f"      {path} = {value}" for path, value in file.objects]
+    lines.append("")
+    for group in seen.groups:
+        count = f"×{group.count}" if group.count > 1 else ""
+        spec = f"{group.dtype} {list(group.shape)}"
+        lines.append(f"  {group.keys.ljust(width)}  {count:>6}  {spec}  {size_text(group.bytes)}")
+    lines.append("")
+    lines += [f"  {dtype}: {_total(total)}" for dtype, total in seen.dtypes.items()]
+    others = [*seen.configs, *seen.indexes]
+    if others:
+        lines.append(f"  beside them: {', '.join(others)}")
+    return printable("\n".join(lines))
+
+
+def _total(total: Any) -> str:
+    return f"{total.tensors} tensors · {total.parameters:,} parameters · {size_text(total.bytes)}"
+
+
+def checks_text(checks: Sequence[Check]) -> str:
+    """A line for each check, and below it what it found."""
+    lines = []
+    for check in checks:
+        mark = "✗" if check.findings else "-" if check.skipped else "✓"
+        detail = check.skipped or check.detail
+        lines.append(f"{mark} {check.name}" + (f": {detail}" if detail else ""))
+        for finding in check.findings:
+            lines += [f"    {line}" for line in problem_text(finding).splitlines()]
+    bad = sum(bool(check.findings) for check in checks)
+    lines.append(f"{bad} of {len(checks)} checks failed" if bad else "all good")
+    return printable("\n".join(lines))
+
+
+def check_dict(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "passed": not check.findings and not check.skipped,
+        "skipped": check.skipped or None,
+        "detail": check.detail,
+        "findings": [problem_dict(finding) for finding in check.findings],
+    }
