@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any
 
 from mapengine import config_values
-from mapengine.config_values import ValueProblem
-from mapengine.errors import Problem
+from mapengine.config_values import told
+from mapengine.errors import Problem, suggest
 from mapengine.expressions import ExpressionError
-from mapengine.inventory import Address, Inventory, ResolvedFile, addressed, index_names, resolve
-from mapengine.mapping import ConfigField, ConfigPath, Layout, Mapping, Side
+from mapengine.inventory import Address, Inventory, ResolvedFile, addressed, index_names
+from mapengine.mapping import MISSING, ConfigField, ConfigPath, Layout, Mapping, Side
 from mapengine.names import ModelNames, Scope, Settings, UnboundName
 from mapengine.specs import StoredTensor
 
@@ -63,11 +64,10 @@ def bind(
     """
     names = ModelNames(mapping, inventory, layout, settings, read)
     problems = list(_settings_problems(mapping, settings))
-    for name in mapping.fields:
-        try:
-            names.value(name)
-        except UnboundName:
-            continue
+    for field in mapping.fields.values():
+        with suppress(UnboundName, ExpressionError):  # these are told by `value`, or when written
+            if field.when is None or names.evaluate(field.when) is not False:
+                names.value(field.name)
     files, found = _files(names)
     problems += found
     ranks = _ranks(names, layout)
@@ -92,8 +92,6 @@ def bind(
 
 
 def _settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem]:
-    from mapengine.errors import suggest
-
     for name in settings.values:
         if name not in mapping.fields:
             known = ", ".join(mapping.fields)
@@ -106,16 +104,17 @@ def _settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem
 
 def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
     try:
-        return resolve(
-            names.side.files(names.layout),
-            names.inventory.names,
-            names.range_of,
-            lambda indices: Scope(names, indices),
-        )
-    except (ValueProblem, ExpressionError) as error:
-        return [], [Problem("ME405", str(error), names.side.where, names.side.name, error.help)]
+        files, problems = names.files()
+    except ExpressionError as error:
+        where = error.where or names.side.where
+        return [], [Problem("ME405", str(error), where, names.side.name, error.help)]
     except UnboundName:
         return [], []
+    if not files and not problems:
+        texts = ", ".join(p.pattern.text for p in names.side.files(names.layout))
+        message = f"there is no {texts} in {names.inventory.folder}"
+        problems = [Problem("ME510", message, names.side.where, f"{names.side.name}.tensors")]
+    return files, problems
 
 
 def _ranks(names: ModelNames, layout: Layout) -> tuple[str, ...]:
@@ -143,8 +142,9 @@ def _ignored(names: ModelNames, problems: list[Problem]) -> frozenset[str]:
             ranges = [names.range_of(name) or () for name in indices]
             for values in product(*ranges):
                 keys.add(pattern.fill(Scope(names, dict(zip(indices, values, strict=True)))))
-        except (ValueProblem, ExpressionError) as error:
-            problems.append(Problem("ME405", str(error), names.side.where, "ignore", error.help))
+        except ExpressionError as error:
+            where = error.where or names.side.where
+            problems.append(Problem("ME405", str(error), where, "ignore", error.help))
         except UnboundName:
             continue
     return frozenset(keys)
@@ -184,7 +184,7 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
     if not isinstance(config, AnyMapping):
         yield Problem("ME402", f"{main.file if main else '?'} does not hold an object")
         return
-    covered = [p.steps for p in (*mapping.carry, *side.ignore_config, *_read_paths(names))]
+    covered = [*map(_steps_of, (*mapping.carry, *side.ignore_config)), *_read_paths(names)]
     left = [
         str(ConfigPath(leaf))
         for leaf in config_values.leaves(config)
@@ -201,16 +201,21 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
         )
 
 
-def _read_paths(names: ModelNames) -> Iterator[ConfigPath]:
+def _read_paths(names: ModelNames) -> Iterator[tuple[str, ...]]:
+    main = names.side.config_file(names.layout)
     for field in names.mapping.fields.values():
         for path in field.paths(names.side.name, names.layout):
-            if path.file is None:
-                yield path
+            if path.file is None or (main and path.file == main.file and not main.at):
+                yield path.steps
+
+
+def _steps_of(path: ConfigPath) -> tuple[str, ...]:
+    """The steps of a path that may end in a dot."""
+    return path.steps[:-1] if path.steps[-1] == "" else path.steps
 
 
 def _covers(steps: tuple[str, ...], leaf: tuple[str, ...]) -> bool:
-    wanted = steps[:-1] if steps and steps[-1] == "" else steps
-    return leaf[: len(wanted)] == wanted
+    return leaf[: len(steps)] == steps
 
 
 def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, Any]]:
@@ -219,18 +224,24 @@ def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, 
     configs: dict[str, dict[str, Any]] = {}
     if main is not None:
         configs[main.file] = {}
+        _carry(names, configs[main.file])
+    written: dict[tuple[str, ConfigPath], ConfigField] = {}
     for field in sorted(names.mapping.fields.values(), key=_depth(names)):
         where, path = field.where, f"config.{field.name}"
         try:
             for message in _disagreements(names, field):
                 problems.append(Problem("ME407", message, where, path))
-            _write_field(names, field, configs, main.file if main else "config.json")
-        except (ValueProblem, ExpressionError) as error:
-            problems.append(Problem("ME405", str(error), where, path, error.help))
+            for file, at, value in _written(names, field, main.file if main else "config.json"):
+                other = written.setdefault((file, at), field)
+                if other is not field:
+                    message = f"{file}: {at} is written twice: by {other.name} ({other.where}) too"
+                    problems.append(Problem("ME409", message, where, path))
+                config_values.put(configs.setdefault(file, {}), at.steps, value)
+        except ExpressionError as error:
+            problems.append(Problem("ME405", str(error), error.where or where, path, error.help))
         except UnboundName:
             continue
     if main is not None:
-        _carry(names, configs[main.file])
         for step in reversed(main.at):
             configs[main.file] = {step: configs[main.file]}
     return configs
@@ -248,29 +259,33 @@ def _depth(names: ModelNames) -> Any:
 
 def _disagreements(names: ModelNames, field: ConfigField) -> Iterator[str]:
     """Where a constant or a computed field is also in the file, and is not the same there."""
-    value = names.value(field.name)
-    constant = field.value.at(names.layout, None)
-    if field.compute is None and constant is None:
+    constant = field.value.at(names.layout)
+    if field.compute is None and constant is MISSING:
         return
-    origin = names.origins[field.name]
-    if field.when is not None and not names.evaluate(field.when):
+    if field.when is not None and not names.holds(field.when):
+        return
+    value, origin = names.value(field.name), names.origins[field.name]
+    if origin == "--set":
         return
     meant = names.evaluate(field.compute) if field.compute is not None else constant
     if not config_values.equal(value, meant):
         how = f" = {field.compute.text}" if field.compute is not None else ""
         used = ", ".join(
-            f"{n} {names.value(n)!r} ({names.origins[n]})"
+            f"{n} {told(names.value(n))} ({names.origins[n]})"
             for n in sorted(field.compute.names if field.compute else ())
             if n in names.mapping.fields
         )
-        yield f"{value!r} ({origin}), but {meant!r}{how}" + (f" from {used}" if used else "")
+        yield f"{told(value)} ({origin}), but {told(meant)}{how}" + (
+            f" from {used}" if used else ""
+        )
 
 
-def _write_field(
-    names: ModelNames, field: ConfigField, configs: dict[str, dict[str, Any]], main: str
-) -> None:
+def _written(
+    names: ModelNames, field: ConfigField, main: str
+) -> Iterator[tuple[str, ConfigPath, Any]]:
+    """Where a field is written, and what: file, path and value."""
     paths = field.paths(names.other.name, names.layout)
-    if not paths or (field.when is not None and not names.evaluate(field.when)):
+    if not paths or (field.when is not None and not names.holds(field.when)):
         return
     value = names.value(field.name)
     if value is None and field.optional:
@@ -278,7 +293,7 @@ def _write_field(
     if names.other.name == "target":
         value = config_values.translate(value, field.words)
     for path in paths:
-        config_values.put(configs.setdefault(path.file or main, {}), path.steps, value)
+        yield path.file or main, ConfigPath(path.steps), value
 
 
 def _carry(names: ModelNames, written: dict[str, Any]) -> None:
@@ -287,7 +302,7 @@ def _carry(names: ModelNames, written: dict[str, Any]) -> None:
         return
     carried: list[tuple[str, ...]] = [path.steps for path in names.mapping.carry]
     if names.mapping.carry_rest:
-        left = [p.steps for p in (*names.side.ignore_config, *_read_paths(names))]
+        left = [*map(_steps_of, names.side.ignore_config), *_read_paths(names)]
         carried = [
             leaf
             for leaf in config_values.leaves(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from mapengine.formats import recognise
 from mapengine.inventory import Inventory, wildcard_match
 from mapengine.mapping import Mapping as MappingFile
 from mapengine.mapping import Side
+from mapengine.sharding import SUFFIXES
 from mapengine.specs import FileContents
 
 INDEX_SUFFIX = ".index.json"
 _HEAD = 4096
+MAX_DEPTH = 64
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
 
 def take_inventory(folder: Path, mapping: MappingFile, side: Side) -> Inventory:
@@ -30,14 +34,14 @@ def take_inventory(folder: Path, mapping: MappingFile, side: Side) -> Inventory:
     files: dict[str, FileContents] = {}
     configs: dict[str, Any] = {}
     for name in sorted(_tensor_files(side, names)):
-        with _collecting(problems):
+        with _collecting(problems, folder / name):
             files[name] = describe_file(folder / name)
     for name in sorted(_config_files(mapping, side) & names - files.keys()):
-        with _collecting(problems):
+        with _collecting(problems, folder / name):
             configs[name] = _read_config(folder / name)
     for name in sorted(name for name in names if name.endswith(INDEX_SUFFIX)):
         if _concerns(name, files):
-            with _collecting(problems):
+            with _collecting(problems, folder / name):
                 problems += check_index(read_json(folder / name), name, names, files)
     if problems:
         raise CheckpointError(*problems)
@@ -47,12 +51,16 @@ def take_inventory(folder: Path, mapping: MappingFile, side: Side) -> Inventory:
 class _collecting:  # noqa: N801  (reads as a verb where it is used)
     """Keeps the problems of an error and goes on."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
+    def __init__(self, problems: list[Problem], path: Path) -> None:
+        self.problems, self.path = problems, path
 
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: object, traceback: object) -> bool:
+        if isinstance(error, OSError):
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            self.problems.append(Problem("ME501", f"{self.path}: {reason}"))
+            return True
         if isinstance(error, MapengineError):
             self.problems += error.problems
             return True
@@ -101,9 +109,40 @@ def read_json(path: Path) -> Any:
         return read
 
     try:
-        return json.loads(storage.read_text(path), object_pairs_hook=once, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(Problem("ME516", f"{path.name} is not good JSON: {error}")) from None
+        text = storage.read_text(path)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=_constant)
+        _check_depth(value)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
+    except RecursionError:
+        raise CheckpointError(Problem("ME516", _bad(path, _TOO_DEEP))) from None
+    except ValueError as error:
+        raise CheckpointError(Problem("ME516", _bad(path, _why(error)))) from None
+    return value
+
+
+def _bad(path: Path, why: str) -> str:
+    return f"{path.name} is not good JSON: {why}"
+
+
+def _why(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}, column {error.colno}: {error.msg.lower()}"
+    if isinstance(error, UnicodeError):
+        return "a character of its text is half of one"
+    return str(error)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    if level:
+        raise ValueError(_TOO_DEEP)
 
 
 def _constant(word: str) -> float:
@@ -113,6 +152,8 @@ def _constant(word: str) -> float:
 
 
 def _read_config(path: Path) -> Any:
+    if path.suffix in SUFFIXES:
+        return describe_file(path).objects
     if path.suffix not in (".yaml", ".yml"):
         return read_json(path)
     from mapengine.document import read_document

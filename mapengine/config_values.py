@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from mapengine.arithmetic import ExpressionError
+from mapengine.errors import suggest
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda _: "ABSENT", "__slots__": ()})()
 """No value, as opposed to null."""
 
 
-class ValueProblem(ValueError):
-    """A config value, or a name, that cannot be. Carries no place: the caller knows it."""
+class ValueProblem(ExpressionError):
+    """A config value, or a name, that cannot be."""
 
     def __init__(self, message: str, help: str = "") -> None:
-        super().__init__(message)
-        self.help = help
+        super().__init__(message, help=help)
+
+
+def told(value: Any) -> str:
+    """A value as JSON has it, short."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 60 else f"{text[:56]}..."
 
 
 def look_up(config: Any, steps: Sequence[str]) -> Any:
@@ -32,7 +41,7 @@ def put(config: dict[str, Any], steps: Sequence[str], value: Any) -> None:
     for step in steps[:-1]:
         inner = config.setdefault(step, {})
         if not isinstance(inner, dict):
-            raise ValueProblem(f"{'.'.join(steps)} goes through {step!r}, which is {inner!r}")
+            raise ValueProblem(f"{'.'.join(steps)} goes through {step!r}, which is {told(inner)}")
         config = inner
     last = config.get(steps[-1])
     if isinstance(last, dict) and isinstance(value, dict):
@@ -64,17 +73,19 @@ def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
     number = isinstance(example, int | float) and not isinstance(example, bool)
     if number and not (isinstance(value, int | float | list) and not isinstance(value, bool)):
         raise ValueProblem(
-            f"{origin} is {value!r}, where a number is wanted",
+            f"{origin} is {told(value)}, where a number is wanted",
             "correct the file, or give the field a `type`, which converts on reading",
         )
     if isinstance(example, int) and isinstance(value, float):
-        raise ValueProblem(f"{origin} is {value!r}, where a whole number is wanted")
+        raise ValueProblem(f"{origin} is {told(value)}, where a whole number is wanted")
     return value
 
 
 def _converted(value: Any, type: str, origin: str) -> Any:
-    wrong = ValueProblem(f"{origin} is {value!r}, which is no {type}")
+    wrong = ValueProblem(f"{origin} is {told(value)}, which is no {type}")
     if type == "str":
+        if isinstance(value, list | dict | bool):
+            raise wrong
         return str(value)
     if type == "bool":
         words = {"true": True, "false": False}
@@ -106,7 +117,7 @@ def translate(value: Any, words: Mapping[str, Any]) -> Any:
     if not words or not isinstance(value, str):
         return value
     if value not in words:
-        raise ValueProblem(f"{value!r} is none of {', '.join(map(repr, words))}")
+        raise ValueProblem(f"{told(value)} is none of {', '.join(words)}", suggest(value, words))
     return words[value]
 
 
@@ -116,5 +127,6 @@ def translate_back(value: Any, words: Mapping[str, Any]) -> Any:
         if translation == value:
             return word
     if words and isinstance(value, str):
-        raise ValueProblem(f"{value!r} is none of {', '.join(repr(w) for w in words.values())}")
+        known = [str(word) for word in words.values()]
+        raise ValueProblem(f"{told(value)} is none of {', '.join(known)}", suggest(value, known))
     return value

@@ -46,6 +46,9 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
             if address not in binding.tensors:
                 missing.setdefault(address, step.rule)
     yield from clashes.values()
+    if not _can_tell(binding):
+        return
+    missing = {a: rule for a, rule in missing.items() if a[0] not in binding.names.absent}
     if missing:
         yield _missing(missing, binding)
     left = [
@@ -55,6 +58,18 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
     ]
     if left:
         yield _left_over(left, binding)
+
+
+def _can_tell(binding: Binding) -> bool:
+    """Whether what is missing or left over is news: not if files, or the sizes, are wrong."""
+    needed: set[str] = set()
+    for rule in binding.mapping.rules:
+        needed.update(*(p.names for p in (*rule.sources, *rule.targets)))
+        needed.update(*(when.names for when in rule.when))
+    for size in binding.mapping.dims.values():
+        needed |= frozenset() if isinstance(size, tuple) else size.names
+    files = any(problem.code.startswith("ME51") for problem in binding.problems)
+    return not files and not needed & binding.names.failed
 
 
 def _missing(missing: dict[Address, Rule], binding: Binding) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from itertools import product
 from typing import Any, Generic, TypeVar
 
 from mapengine.binding import Binding
-from mapengine.config_values import ValueProblem
+from mapengine.config_values import told
 from mapengine.errors import Problem
 from mapengine.expressions import ExpressionError
 from mapengine.inventory import Address
@@ -21,7 +22,8 @@ T = TypeVar("T")
 Label = str | None
 """The index a fan goes over; None for the list of keys written in the rule itself."""
 
-MOST_STEPS = 2_000_000
+SPARE_KEYS = 50_000
+"""How many more keys rules may name than a checkpoint has; beyond it a size is a lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +55,50 @@ def expand(binding: Binding) -> Expansion:
     """Every rule that holds in the binding's layout, at every one of its loop indices."""
     steps: list[Step] = []
     problems: list[Problem] = []
+    left = SPARE_KEYS + 4 * len(binding.tensors)
     for rule in binding.mapping.rules:
         if not rule.holds_in(binding.layout):
             continue
         try:
-            for step in _steps(rule, binding):
-                steps.append(step)
-                if len(steps) > MOST_STEPS:
-                    raise ValueProblem(f"more than {MOST_STEPS:,} steps: sizes that no model has")
-        except (ValueProblem, ExpressionError) as error:
-            problems.append(Problem("ME302", str(error), rule.where, rule.path, error.help))
-            if len(steps) > MOST_STEPS:
+            ranges = _ranges(rule, binding)
+            left -= _count(rule, ranges)
+            if left < 0:
+                problems.append(_too_many(rule, binding, ranges))
                 break
+            steps += _steps(rule, binding, ranges)
+        except ExpressionError as error:
+            where = error.where or rule.where
+            problems.append(Problem("ME302", str(error), where, rule.path, error.help))
         except UnboundName:
             continue  # the name without a value is on the binding's list
     return Expansion(tuple(steps), tuple(problems))
+
+
+Ranges = AnyMapping[str, tuple[int | str, ...]]
+
+
+def _ranges(rule: Rule, binding: Binding) -> Ranges:
+    """The range of every index of a rule, and of the ranks."""
+    names = frozenset().union(*(p.names for p in (*rule.sources, *rule.targets)))
+    sizes = {n: binding.names.range_of(n) or () for n in binding.mapping.dims if n in names}
+    return {name: tuple(values) for name, values in sizes.items()}
+
+
+def _count(rule: Rule, ranges: Ranges) -> int:
+    """How many keys a rule can name, before any condition."""
+    return len((*rule.sources, *rule.targets)) * math.prod(len(v) for v in ranges.values())
+
+
+def _too_many(rule: Rule, binding: Binding, ranges: Ranges) -> Problem:
+    sizes = ", ".join(f"{name} goes to {len(values):,}" for name, values in ranges.items())
+    origins = {n: binding.origin(n) for size in binding.mapping.dims.values() for n in _of(size)}
+    message = f"far more keys than the {len(binding.tensors):,} of the checkpoint: {sizes}"
+    help = "; ".join(f"{n} is {told(binding.names.value(n))} ({o})" for n, o in origins.items())
+    return Problem("ME302", message, rule.where, rule.path, help)
+
+
+def _of(size: Any) -> list[str]:
+    return [] if isinstance(size, tuple) else sorted(size.names)
 
 
 def fan_labels(
@@ -84,15 +115,12 @@ def fan_labels(
     )
 
 
-def _steps(rule: Rule, binding: Binding) -> Iterator[Step]:
+def _steps(rule: Rule, binding: Binding, ranges: Ranges) -> Iterator[Step]:
     names = binding.names
     loops, source_fans, target_fans = fan_labels(rule, binding.mapping.dims)
-    ranges: dict[str, tuple[int | str, ...]] = {
-        name: tuple(names.range_of(name) or ()) for name in (*loops, *source_fans, *target_fans)
-    }
     for values in product(*(ranges[name] for name in loops)):
         indices = dict(zip(loops, values, strict=True))
-        if not all(_holds(rule, names.evaluate(when, indices)) for when in rule.when):
+        if not all(names.holds(when, indices) for when in rule.when):
             continue
         yield Step(
             rule,
@@ -102,17 +130,11 @@ def _steps(rule: Rule, binding: Binding) -> Iterator[Step]:
         )
 
 
-def _holds(rule: Rule, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueProblem(f"`when` must be true or false, and is {value!r}")
-    return value
-
-
 def _keys(
     patterns: tuple[KeyPattern, ...],
     binding: Binding,
     fans: list[str],
-    ranges: AnyMapping[str, tuple[int | str, ...]],
+    ranges: Ranges,
     indices: AnyMapping[str, int | str],
 ) -> tuple[list[Label], list[tuple[int | str, ...]], list[str]]:
     keys = [
@@ -132,7 +154,7 @@ def _source_family(
     rule: Rule,
     binding: Binding,
     fans: list[str],
-    ranges: AnyMapping[str, tuple[int | str, ...]],
+    ranges: Ranges,
     indices: AnyMapping[str, int | str],
 ) -> Family[Address]:
     labels, sizes, keys = _keys(rule.sources, binding, fans, ranges, indices)
@@ -145,7 +167,7 @@ def _target_family(
     rule: Rule,
     binding: Binding,
     fans: list[str],
-    ranges: AnyMapping[str, tuple[int | str, ...]],
+    ranges: Ranges,
     indices: AnyMapping[str, int | str],
 ) -> Family[str]:
     labels, sizes, keys = _keys(rule.targets, binding, fans, ranges, indices)

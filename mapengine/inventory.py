@@ -97,11 +97,28 @@ def _filled(
     each = max(len(there) // max(_product(declared), 1), 1)
     for name in free:
         ranges[name] = range(each if len(free) == 1 else 1)
+    if len(free) == 1:  # one missing in between is what is wrong, not the last one as well
+        (name,) = free
+        ranges[name] = range(_furthest(pattern, there, name, each, scope))
     for values in product(*(ranges[name] or () for name in names)):
         indices = dict(zip(names, values, strict=True))
         inside = scope(indices)
         prefix = pattern.prefix.fill(inside) if pattern.prefix else ""
         yield ResolvedFile(pattern.pattern.fill(inside), tuple(indices.items()), prefix)
+
+
+def _furthest(
+    pattern: FilePattern,
+    there: Sequence[str],
+    index: str,
+    count: int,
+    scope: Callable[[dict[str, int | str]], Any],
+) -> int:
+    """How far an index without a range goes: to its last file that is there, if that is near."""
+    if pattern.pattern.names != {index}:
+        return count
+    last = [n for n in range(2 * count + 8) if pattern.pattern.fill(scope({index: n})) in there]
+    return max(last, default=count - 1) + 1
 
 
 def _product(sizes: Sequence[int]) -> int:
@@ -115,12 +132,17 @@ def _surplus_and_missing(
     pattern: FilePattern, filled: set[str], there: set[str]
 ) -> Iterator[Problem]:
     text = pattern.pattern.text
-    known = ", ".join(sorted(there)[:8]) + (", ..." if len(there) > 8 else "")
-    for name in sorted(filled - there)[:8]:
-        yield Problem("ME511", f"{name} is missing ({known} are there)", pattern.where, "", text)
-    for name in sorted(there - filled)[:8]:
-        message = f"{name} is there, but {text} does not make it"
+    known = _some(sorted(there))
+    if missing := sorted(filled - there):
+        yield Problem("ME511", f"{_some(missing)} missing ({known} there)", pattern.where)
+    if surplus := sorted(there - filled):
+        message = f"{_some(surplus)} there, but {text} does not make it"
         yield Problem("ME512", message, pattern.where)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{', '.join(names[:4])}{more} {'is' if len(names) == 1 else 'are'}"
 
 
 def addressed(

@@ -68,13 +68,14 @@ def _shallow(
     names = ModelNames(mapping, inventory, layout, settings, read)
     side = names.side
     lacks = []
-    if not any(wildcard_match(pattern, inventory.names) for pattern in side.files(layout)):
+    names_of_files = frozenset(n for n in inventory.names if not n.endswith(".json"))
+    if not any(wildcard_match(pattern, names_of_files) for pattern in side.files(layout)):
         texts = ", ".join(pattern.pattern.text for pattern in side.files(layout))
-        lacks.append(f"the folder has no {texts}")
+        lacks.append(f"there is no {texts} in {inventory.folder}")
     config = names.config(None)
     main = side.config_file(layout)
     if main and config is ABSENT:
-        lacks.append(f"the folder has no {main.file}")
+        lacks.append(f"there is no {main.file} in {inventory.folder}")
     else:
         absent = list(_required_but_absent(names))
         if absent:
@@ -91,7 +92,12 @@ def _required_but_absent(names: ModelNames) -> Iterator[str]:
         stands_in = (
             field.defaults.get(names.side.name) or field.compute or field.value.entries
         ) or (field.name in settings.values or field.name in preset)
-        if paths and not stands_in and all(names.at(path) is ABSENT for path in paths):
+        if (
+            paths
+            and not stands_in
+            and field.when is None
+            and all(names.at(path) is ABSENT for path in paths)
+        ):
             yield str(paths[0])
 
 
@@ -112,6 +118,9 @@ def is_ignored(binding: Binding, key: str) -> bool:
 
 def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:
     fits = sorted(fits, key=lambda fit: len(fit.lacks))
+    shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
+    if shared:
+        return Problem("ME420", "; ".join(shared), mapping.sides[read].where)
     told = [f"{_name(fit.layout)}: {'; '.join(fit.lacks[:3])}" for fit in fits[:4]]
     message = f"no layout fits what is in {inventory.folder}\n  " + "\n  ".join(told)
     return Problem("ME420", message, mapping.sides[read].where)

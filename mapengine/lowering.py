@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from mapengine.binding import Binding
-from mapengine.config_values import ValueProblem
+from mapengine.config_values import ValueProblem, told
 from mapengine.errors import OpError, Problem
 from mapengine.expand import Family, Label, Step
 from mapengine.expressions import Expression, ExpressionError
 from mapengine.families import apply_op, bind_op, settle
 from mapengine.mapping import OpCall, Rule
-from mapengine.names import Scope, UnboundName
-from mapengine.ops import Op
+from mapengine.names import ModelNames, Scope, UnboundName
+from mapengine.ops import Axes, Op
+from mapengine.ops.rearrange import axis_names
 from mapengine.specs import StoredTensor
 from mapengine.views import Lazy, View
 
@@ -85,8 +86,9 @@ class _Lowering:
             return apply_op(family, op, made)
         except OpError as error:
             problem = error.at(call.where, call.path)
-        except (ExpressionError, ValueProblem) as error:
-            problem = Problem("ME303", str(error), call.where, call.path, error.help)
+        except ExpressionError as error:
+            where = error.where or call.where
+            problem = Problem("ME303", str(error), where, call.path, error.help)
         self._note(problem)
         raise StopStep from None
 
@@ -96,7 +98,9 @@ class _Lowering:
             return known
         ranges = self._ranges(step, family)
         op = bind_op(call, scope, ranges, len(ranges.get(None, ())))
-        if not _names_in(call.arguments.values()) & step.indices.keys():
+        axes = [a.pattern for a in vars(op).values() if isinstance(a, Axes)]
+        names = _names_in(call.arguments.values()).union(*map(axis_names, axes))
+        if not self._depends(names, step):
             self._ops[id(call)] = op
         return op
 
@@ -134,18 +138,20 @@ class _Lowering:
             return known
         rule = step.rule
         try:
-            sizes = tuple(self.binding.names.evaluate(one, step.indices) for one in wanted)
-            if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
-                raise ValueProblem(
-                    f"{[e.text for e in wanted]} gives {list(sizes)}, which is no shape"
-                )
-        except (ExpressionError, ValueProblem) as error:
-            help = error.help
-            self._note(Problem("ME303", str(error), rule.where, f"{rule.path}.shape", help))
+            sizes = shape_of(wanted, self.binding.names, step)
+        except ExpressionError as error:
+            where, path = error.where or rule.where, f"{rule.path}.shape"
+            self._note(Problem("ME303", str(error), where, path, error.help))
             raise StopStep from None
-        if not _names_in(wanted) & step.indices.keys():
+        if not self._depends(_names_in(wanted), step):
             self._shapes[id(wanted)] = sizes
         return sizes
+
+    def _depends(self, names: set[str], step: Step) -> bool:
+        """Whether any of `names` may be another value at another index."""
+        fields = self.binding.mapping.fields
+        each = {fields[name].each for name in names if name in fields}
+        return bool((names | each) & step.indices.keys())
 
     def _misshapen(
         self,
@@ -158,12 +164,22 @@ class _Lowering:
         rule, names = step.rule, self.binding.names
         text = ", ".join(one.text for one in wanted)
         used = sorted(_names_in(wanted) & names.mapping.fields.keys())
-        origins = "; ".join(f"{n} {names.value(n)} ({names.origins[n]})" for n in used)
+        scope = Scope(names, step.indices)
+        origins = "; ".join(f"{n} {told(scope.name(n))} ({names.origins[n]})" for n in used)
         message = (
             f"{step.sources.members[i][0]} is {list(stored.spec.shape)} in {stored.location.file}, "
             f"and [{text}] is {list(sizes)}"
         )
         return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
+
+
+def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tuple[int, ...]:
+    """The sizes that a rule states, at one step. Raises `ExpressionError`."""
+    sizes = tuple(names.evaluate(one, step.indices) for one in wanted)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
+        text = ", ".join(one.text for one in wanted)
+        raise ValueProblem(f"[{text}] is {told(sizes)}, which is no shape")
+    return sizes
 
 
 def _names_in(values: Any) -> set[str]:

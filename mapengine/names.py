@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine import config_values
-from mapengine.config_values import ABSENT, ValueProblem
+from mapengine.config_values import ABSENT, ValueProblem, told, typed
 from mapengine.errors import Problem, suggest
 from mapengine.expressions import Expression, ExpressionError
-from mapengine.inventory import Inventory, wildcard_match
+from mapengine.inventory import Inventory, ResolvedFile, resolve, wildcard_match
 from mapengine.mapping import MISSING, ConfigField, ConfigPath, FilePattern, Layout, Mapping
 from mapengine.patterns import KeyPattern
 from mapengine.reading import read_path
@@ -78,10 +78,11 @@ class ModelNames:
         self.known = mapping.fields.keys()
         self.problems: list[Problem] = []
         self.missing: list[str] = []
+        self.absent: set[str] = set()
         self.origins: dict[str, str] = {}
         self._values: dict[str, Any] = {}
         self._working: list[str] = []
-        self._failed: set[str] = set()
+        self.failed: set[str] = set()
         self._tensors: dict[str, StoredTensor] | None = None
 
     # -- names ------------------------------------------------------------------------------
@@ -90,7 +91,7 @@ class ModelNames:
         """The value of a config name. Raises `UnboundName` after noting why there is none."""
         if name in self._values:
             return self._values[name]
-        if name in self._failed:
+        if name in self.failed:
             raise UnboundName
         where = self.mapping.fields[name].where
         if name in self._working:
@@ -99,10 +100,11 @@ class ModelNames:
         self._working.append(name)
         try:
             value, origin = self._work_out(self.mapping.fields[name])
-        except (ExpressionError, ValueProblem) as error:
-            self._fail(name, Problem("ME405", f"{error}", where, f"config.{name}", error.help))
+        except ExpressionError as error:
+            place = error.where or where
+            self._fail(name, Problem("ME405", f"{error}", place, f"config.{name}", error.help))
         except UnboundName:
-            self._failed.add(name)
+            self.failed.add(name)
             raise
         finally:
             self._working.pop()
@@ -113,19 +115,20 @@ class ModelNames:
     def _fail(self, name: str, problem: Problem | None) -> None:
         if problem:
             self.problems.append(problem)
-        self._failed.add(name)
+        self.failed.add(name)
         raise UnboundName
 
     def _work_out(self, field: ConfigField) -> tuple[Any, str]:
         name = field.name
         preset = self._preset().get(name, MISSING)
         if name in self.settings.values:
-            return self.settings.values[name], "--set"
+            return self._typed(field, self.settings.values[name], f"--set {name}"), "--set"
         found, origin = self.read(field)
         if found is not ABSENT:
-            if preset is not MISSING and preset != found:
+            if preset is not MISSING and not config_values.equal(preset, found):
                 raise ValueProblem(
-                    f"{found!r} in {origin}, {preset!r} in preset {self.settings.preset}"
+                    f"{origin} is {told(found)}, preset {self.settings.preset} says {told(preset)}",
+                    f"--set {name}=VALUE decides",
                 )
             return found, origin
         if preset is not MISSING:
@@ -148,6 +151,13 @@ class ModelNames:
 
     def evaluate(self, expression: Expression, indices: AnyMapping[str, Any] | None = None) -> Any:
         return expression.evaluate(Scope(self, indices or {}))
+
+    def holds(self, when: Expression, indices: AnyMapping[str, Any] | None = None) -> bool:
+        """Whether a condition holds. Raises `ValueProblem` for what is no condition."""
+        value = self.evaluate(when, indices)
+        if not isinstance(value, bool):
+            raise ValueProblem(f"`when` must be true or false, and is {told(value)}")
+        return value
 
     # -- the config that is read --------------------------------------------------------------
 
@@ -177,16 +187,24 @@ class ModelNames:
         path, value = there[0]
         for other, second in there[1:]:
             if not config_values.equal(value, second):
-                raise ValueProblem(f"{path} is {value!r}, but {other} is {second!r}")
+                raise ValueProblem(f"{path} is {told(value)}, but {other} is {told(second)}")
         if self.side.name == "target":
             value = config_values.translate_back(value, field.words)
-        origin = f"{self._file_of(path)}: {path}"
-        example = (self.mapping.example or {}).get(field.name)
-        return config_values.typed(value, field.type, example, origin), origin
+        origin = self._place(path)
+        return self._typed(field, value, origin), origin
 
-    def _file_of(self, path: ConfigPath) -> str:
+    def _typed(self, field: ConfigField, value: Any, origin: str) -> Any:
+        example = (self.mapping.example or {}).get(field.name)
+        if value is None or field.each is None:
+            return value if value is None else typed(value, field.type, example, origin)
+        if not isinstance(value, list):
+            raise ValueProblem(f"{origin} is {told(value)}, where a list is wanted: {field.each}")
+        one = example[0] if isinstance(example, list) and example else None
+        return [typed(v, field.type, one, f"{origin}[{i}]") for i, v in enumerate(value)]
+
+    def _place(self, path: ConfigPath) -> str:
         main = self.side.config_file(self.layout)
-        return path.file or (main.file if main else "?")
+        return str(path) if path.file else f"{main.file if main else '?'}: {path}"
 
     # -- the headers that are read ------------------------------------------------------------
 
@@ -194,14 +212,19 @@ class ModelNames:
         """The tensors of this layout's files by key, as they stand in the files."""
         if self._tensors is None:
             self._tensors = {}
-            for pattern in self.side.files(self.layout):
-                plain = pattern.prefix is None or not pattern.prefix.names
-                prefix = pattern.prefix.fill({}) if pattern.prefix and plain else ""
-                for name in wildcard_match(pattern, self.inventory.names):
-                    contents = self.inventory.files.get(name)
-                    for key, stored in (contents.tensors if contents else {}).items():
-                        self._tensors.setdefault(prefix + key.removeprefix(self.side.root), stored)
+            for file in self.files()[0]:
+                contents = self.inventory.files.get(file.name)
+                for key, stored in (contents.tensors if contents else {}).items():
+                    if key.startswith(self.side.root):
+                        key = file.prefix + key.removeprefix(self.side.root)
+                        self._tensors.setdefault(key, stored)
         return self._tensors
+
+    def files(self) -> tuple[list[ResolvedFile], list[Problem]]:
+        """The tensor files of this layout, and what is wrong with them."""
+        names = frozenset(n for n in self.inventory.names if not n.endswith(".json"))
+        patterns = self.side.files(self.layout)
+        return resolve(patterns, names, self.range_of, lambda indices: Scope(self, indices))
 
     def call(self, function: str, *args: Any) -> Any:
         """`has`, `size`, `dtype`, `present` and `count` of the expression language."""
@@ -213,10 +236,11 @@ class ModelNames:
         if function == "present":
             return stored is not None
         if stored is None:
-            raise ValueProblem(f"no tensor {args[0]!r} in the checkpoint")
+            self.absent.add(args[0])
+            raise ValueProblem(f"there is no tensor {args[0]} in {self.inventory.folder}")
         if function == "size":
             if not 0 <= args[1] < len(stored.spec.shape):
-                raise ValueProblem(f"{args[0]!r} is {stored.spec}: there is no axis {args[1]}")
+                raise ValueProblem(f"{args[0]} is {stored.spec}: there is no axis {args[1]}")
             return stored.spec.shape[args[1]]
         return self.written_dtype(stored.spec.dtype)
 
@@ -239,7 +263,9 @@ class ModelNames:
             return size
         count = self.evaluate(size)
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= LARGEST_RANGE:
-            raise ValueProblem(f"{index} goes to {count!r}, which is not a size of an index")
+            raise ValueProblem(
+                f"{index} goes to {size.text}, which is {told(count)}: no size of an index"
+            )
         return range(count)
 
 
@@ -259,12 +285,12 @@ class Scope:
             raise ValueProblem(f"there is no name {name!r}", hint)
         value = self.names.value(name)
         each = self.names.mapping.fields[name].each
-        if each is not None and each in self.indices and isinstance(value, list):
-            at = self.indices[each]
-            if at >= len(value):
-                raise ValueProblem(f"{name} has {len(value)} values, none for {each} {at}")
-            return value[at]
-        return value
+        if each is None or each not in self.indices or not isinstance(value, list):
+            return value
+        wanted = len(self.names.range_of(each) or ())
+        if len(value) != wanted:
+            raise ValueProblem(f"{name} has {len(value)} values, {each} goes to {wanted}")
+        return value[self.indices[each]]
 
     def call(self, function: str, *args: Any) -> Any:
         return self.names.call(function, *args)
