@@ -1,0 +1,244 @@
+"""The commands, run as a user runs them: streams, exit codes, JSON, and what they import."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+MAPPING = Path(__file__).parent.parent / "mappings" / "mixtral.yaml"
+BROKEN = (
+    "mapengine: 1\nname: broken\nsource: {tensors: a.pt}\ntarget: {tensors: b.pt}\ntensrs: []\n"
+)
+
+
+def mapengine(*words, cwd, **options):
+    """One command in a process of its own; its streams as text."""
+    command = [sys.executable, "-m", "mapengine", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **options)
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """A folder in which the example of the mapping has been run."""
+    folder = tmp_path_factory.mktemp("example")
+    done = mapengine("run", MAPPING, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+LIGHT = ["--help", "--version", "run --help", f"validate {MAPPING}", "list", "schema"]
+
+
+@pytest.mark.parametrize("words", LIGHT)
+def test_light_commands_import_no_heavy_package(words, tmp_path):
+    code = (
+        "import sys, mapengine.cli as c\n"
+        f"sys.argv = ['mapengine', *{words.split()!r}]\n"
+        "try: c.main()\n"
+        "except SystemExit as e: assert not e.code, e.code\n"
+        "print(sorted({'torch', 'numpy', 'transformers', 'huggingface_hub'} & set(sys.modules)),"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    allowed = "['huggingface_hub']" if words.startswith("validate") else "[]"
+    assert done.stderr.splitlines()[-1] == allowed, done.stderr
+
+
+def test_a_run_that_only_moves_bytes_imports_no_torch(tmp_path):
+    code = (
+        "import sys, mapengine.cli as c\n"
+        f"sys.argv = ['mapengine', 'run', {str(MAPPING)!r}]\n"
+        "try: c.main()\n"
+        "except SystemExit as e: assert not e.code\n"
+        "print(sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stderr.splitlines()[-1] == "[]", done.stderr
+
+
+def test_importing_the_package_imports_none_of_its_rooms():
+    code = (
+        "import sys, mapengine; print([m for m in sys.modules if m.startswith('mapengine.')]);"
+        "mapengine.load; print(mapengine.plan.__module__, callable(mapengine.verify))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[]", "mapengine.api True"], done.stderr
+
+
+def test_run_without_a_source_makes_and_converts_the_example(example):
+    made = {path.name for path in (example / "mixtral-example" / "converted").iterdir()}
+    assert made == {"config.json", "generation_config.json", "mapengine.json", "model.safetensors"}
+
+
+def test_run_again_refuses_to_touch_what_is_there_and_says_how(example):
+    done = mapengine("run", MAPPING, cwd=example)
+    assert done.returncode == 2
+    assert "ME611 mixtral-example/converted is not empty" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert done.stdout == ""
+
+
+def test_overwrite_replaces_what_a_run_has_written(example):
+    done = mapengine("run", MAPPING, "--overwrite", cwd=example)
+    assert done.returncode == 0
+    assert done.stdout == "41 tensors, 378 kB, 4 files → mixtral-example/converted\n"
+    assert sorted(path.name for path in (example / "mixtral-example").iterdir()) == [
+        "converted",
+        "source",
+    ]
+
+
+def test_a_dry_run_shows_the_plan_and_writes_nothing(example, tmp_path):
+    source = example / "mixtral-example" / "source"
+    output = tmp_path / "out"
+    done = mapengine("run", MAPPING, "-s", source, "-o", output, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "41 tensors" in done.stdout and "rope_permute heads kv_heads" in done.stdout
+    assert not output.exists()
+
+
+def test_json_goes_to_stdout_alone_and_names_its_version(example, tmp_path):
+    source, converted = (example / "mixtral-example" / name for name in ("source", "converted"))
+    for words in (
+        ["plan", MAPPING, "--source", source],
+        ["run", MAPPING, "--source", source, "--output", tmp_path / "out"],
+        ["validate", MAPPING],
+        ["inspect", converted],
+        ["list"],
+    ):
+        done = mapengine(*words, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["format_version"] == "1.0", words
+
+
+def test_the_plan_of_the_example_counts_and_sums(example):
+    done = mapengine("plan", MAPPING, "-s", "mixtral-example/source", "--json", cwd=example)
+    plan = json.loads(done.stdout)
+    assert plan["layout"] == ["mistral", "native"]
+    assert sum(rule["count"] for rule in plan["rules"]) == plan["totals"]["tensors"] == 41
+    assert sum(shard["bytes"] for shard in plan["shards"]) == plan["totals"]["bytes_written"]
+    assert plan["totals"]["bytes_read"] == plan["totals"]["bytes_written"] == 378496
+
+
+def test_validate_reports_where_and_exits_with_1(tmp_path):
+    (tmp_path / "broken.yaml").write_text(BROKEN)
+    done = mapengine("validate", "broken.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        "broken.yaml:5:1: ME202 unknown word 'tensrs'",
+        "  |",
+        "5 | tensrs: []",
+        "  | ^^^^^^",
+        "  = help: did you mean 'tensors'?",
+        "1 problem in 1 of 1 file",
+    ]
+
+
+def test_validate_takes_a_folder_and_a_real_source(example):
+    done = mapengine("validate", MAPPING.parent, cwd=example)
+    assert done.returncode == 0 and done.stdout.endswith("good\n")
+    done = mapengine("validate", MAPPING, "--source", "mixtral-example/source", cwd=example)
+    assert (done.returncode, done.stdout) == (0, "1 mapping good\n")
+    done = mapengine("validate", MAPPING, "--source", "mixtral-example/converted", cwd=example)
+    assert done.returncode == 1 and "ME420 no layout fits" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words, code, said",
+    [
+        (["run", "nope"], 1, "ME107 there is no mapping 'nope'"),
+        (["run", "mixtrel"], 1, "did you mean 'mixtral'?"),
+        (["plan", MAPPING, "--source", "absent"], 2, "ME501 absent: No such file or directory"),
+        (["run", MAPPING, "--source", "."], 2, "--output is missing"),
+        (["run", MAPPING, "--max-shard-size", "many"], 2, "'many' is not a size"),
+        (["run", MAPPING, "--set", "x"], 2, "'x' is not NAME=VALUE"),
+        (["run", MAPPING, "--set", "x=[1"], 2, "'x=[1'"),
+        (["plan", MAPPING, "--set", "hiden=64", "-s", "."], 1, "hid"),
+        (["run", MAPPING, "--layout", "hup"], 1, "no layout 'hup'"),
+        (["frob"], 2, "No such command 'frob'"),
+        (["verify", "absent"], 2, "absent"),
+        (["inspect", "absent"], 2, "absent"),
+        (["validate"], 2, "Missing argument"),
+        (["validate", "absent.yaml"], 1, "absent.yaml"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_said_in_a_line_without_a_traceback(words, code, said, tmp_path):
+    done = mapengine(*words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_in_json_is_json_too(tmp_path):
+    done = mapengine("plan", MAPPING, "--source", "absent", "--json", cwd=tmp_path)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["problems"][0]["code"] == "ME501"
+
+
+def test_set_values_are_read_as_yaml(example, tmp_path):
+    source = example / "mixtral-example" / "source"
+    words = ["run", MAPPING, "-s", source, "-o", tmp_path / "o", "--set", "theta=5e5"]
+    assert mapengine(*words, "--dtype", "float32", cwd=tmp_path).returncode == 0
+    config = json.loads((tmp_path / "o" / "config.json").read_text())
+    assert (config["rope_theta"], config["torch_dtype"]) == (500000.0, "float32")
+    receipt = json.loads((tmp_path / "o" / "mapengine.json").read_text())
+    assert receipt["options"]["set"] == {"theta": 500000.0}
+
+
+def test_an_interrupt_leaves_nothing_and_exits_with_130(tmp_path):
+    code = (
+        "import sys, time, mapengine.cli as c, mapengine.gather as g\n"
+        "inner = g.Reader.write\n"
+        "def slow(*a): print('at work', flush=True); time.sleep(0.3); inner(*a)\n"
+        "g.Reader.write = slow\n"
+        f"sys.argv = ['mapengine', 'run', {str(MAPPING)!r}]\n"
+        "c.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "at work\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; nothing is left behind" in stderr and "Traceback" not in stderr
+    assert [path.name for path in (tmp_path / "mixtral-example").iterdir()] == ["source"]
+
+
+def test_control_characters_in_names_are_escaped(tmp_path):
+    folder = tmp_path / "red\x1b[31m"
+    done = mapengine("inspect", folder, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr and r"red\x1b[31m" in done.stderr
+
+
+def test_options_are_taken_from_the_environment(example, tmp_path):
+    environment = {**os.environ, "MAPENGINE_RUN_MAX_SHARD_SIZE": "100KB"}
+    source = example / "mixtral-example" / "source"
+    words = ["run", MAPPING, "-s", source, "-o", tmp_path / "o"]
+    assert mapengine(*words, cwd=tmp_path, env=environment).returncode == 0
+    assert (tmp_path / "o" / "model.safetensors.index.json").is_file()
+
+
+def test_the_printed_schema_is_the_one_beside_the_package(tmp_path):
+    kept = Path(__file__).parent.parent / "mapengine" / "mapping.schema.json"
+    assert mapengine("schema", cwd=tmp_path).stdout == kept.read_text()
+    assert mapengine("schema", "--check", kept, cwd=tmp_path).returncode == 0
+    (tmp_path / "old.json").write_text("{}")
+    assert mapengine("schema", "--check", "old.json", cwd=tmp_path).returncode == 1
