@@ -1,0 +1,21 @@
+"""The answer to one question about a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mapengine.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """No findings mean passed, unless `skipped` says why it was not asked; `detail` counts."""
+
+    name: str
+    findings: tuple[Problem, ...] = ()
+    detail: str = ""
+    skipped: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return not self.findings and not self.skipped
