@@ -21,6 +21,7 @@ from mapengine import __version__
 if TYPE_CHECKING:
     from mapengine.api import Job
     from mapengine.errors import MapengineError, Problem
+    from mapengine.plan import Plan
 
 _EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."
 _DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
@@ -125,17 +126,20 @@ def run(
     from mapengine.execute import default_workers
     from mapengine.report.progress import progress
     from mapengine.report.units import size_text
+    from mapengine.storage import check_output
 
+    if dry_run:
+        _print_plan(_planned(source, given), workers or default_workers(), as_json)
+        return
     if source is None:
-        source, output, example = _example(output, overwrite, given)
+        source, output, example = _example(output, given)
         given["values"] = {**example, **given["values"]}
+    if output is None:
+        raise click.UsageError("--output is missing: the folder to write")
+    check_output(output, source, overwrite, needed=0)
     job = _job(source, given)
     plan = api.plan(job)
-    if output is None and not dry_run:
-        raise click.UsageError("--output is missing: the folder to write")
-    if dry_run or output is None:
-        _print_plan(plan, workers or default_workers(), as_json)
-        return
+    _print_notes(plan)
     with progress(plan.bytes_written, quiet) as advance:
         result = api.run(
             job, output, workers=workers, overwrite=overwrite, progress=advance, planned=plan
@@ -148,9 +152,7 @@ def run(
         click.echo(f"Next: mapengine verify {output}", err=True)
 
 
-def _example(
-    output: Path | None, overwrite: bool, given: dict[str, Any]
-) -> tuple[Path, Path, dict[str, Any]]:
+def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, dict[str, Any]]:
     """Makes the mapping's example: its source folder, the output's, and what must be set."""
     from mapengine import api
 
@@ -171,20 +173,29 @@ def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) 
 
     Without --source the mapping's example is planned, in its first layout or --layout.
     """
-    from mapengine import api
     from mapengine.execute import default_workers
 
-    if source is None:
-        mapping = api.load(given["mapping"])
-        planned = api.check_example(mapping, api.example_layout(mapping, given["layout"]))
-    else:
-        planned = api.plan(_job(source, given))
-    _print_plan(planned, workers or default_workers(), as_json)
+    _print_plan(_planned(source, given), workers or default_workers(), as_json)
 
 
-def _print_plan(plan: Any, workers: int, as_json: bool) -> None:
+def _planned(source: Path | None, given: dict[str, Any]) -> Plan:
+    from mapengine import api
+
+    if source is not None:
+        return api.plan(_job(source, given))
+    mapping = api.load(given["mapping"])
+    return api.check_example(mapping, api.example_layout(mapping, given["layout"]))
+
+
+def _print_notes(plan: Plan) -> None:
+    for name, note in plan.notes:
+        click.echo(f"note: {name}: {note}", err=True)
+
+
+def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
     from mapengine.report.plans import plan_dict, plan_text
 
+    _print_notes(plan)
     if as_json:
         _print_json(plan_dict(plan, workers))
     else:

@@ -85,6 +85,12 @@ class Plan:
         return (tensor for shard in self.shards for tensor in shard.tensors)
 
     @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What is worth telling of the files that are read: file, and note."""
+        files = self.binding.names.inventory.files
+        return [(name, note) for name in self.source_files for note in files[name].notes]
+
+    @property
     def bytes_written(self) -> int:
         return sum(shard.nbytes for shard in self.shards)
 

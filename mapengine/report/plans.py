@@ -98,8 +98,9 @@ def _indices(plan: Plan) -> str:
     for name in plan.mapping.dims:
         values = plan.binding.names.range_of(name) or ()
         words = " ".join(map(str, values))
-        shown = f"0…{len(values) - 1}" if isinstance(values, range) else words
-        told.append(f"{name} {shown}")
+        told.append(
+            f"{name} 0…{len(values) - 1}" if isinstance(values, range) else f"{name}: {words}"
+        )
     for rank, values in plan.binding.rank_ranges.items():
         if rank not in plan.mapping.dims:
             told.append(f"{rank} 0…{len(values) - 1}")
