@@ -15,9 +15,9 @@ from mapengine.config_values import told
 from mapengine.errors import Problem, suggest
 from mapengine.expressions import ExpressionError
 from mapengine.inventory import Address, Inventory, ResolvedFile, addressed, index_names
-from mapengine.mapping import MISSING, ConfigField, ConfigPath, Layout, Mapping, Side
+from mapengine.mapping import MISSING, ConfigField, ConfigFile, ConfigPath, Layout, Mapping, Side
 from mapengine.names import ModelNames, Scope, Settings, UnboundName
-from mapengine.specs import StoredTensor
+from mapengine.specs import DTYPES, StoredTensor
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,9 @@ def bind(
         with suppress(UnboundName, ExpressionError):  # these are told by `value`, or when written
             if field.when is None or names.evaluate(field.when) is not False:
                 names.value(field.name)
+    for index in mapping.dims:
+        with suppress(UnboundName):
+            names.range_of(index)
     files, found = _files(names)
     problems += found
     ranks = _ranks(names, layout)
@@ -99,7 +102,10 @@ def _settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem
             yield Problem("ME406", f"--set {name}: the mapping has no such name", help=hint)
     if settings.preset and settings.preset not in mapping.presets:
         known = ", ".join(mapping.presets) or "none"
-        yield Problem("ME406", f"no preset {settings.preset!r}", help=f"presets: {known}")
+        yield Problem("ME406", f"there is no preset {settings.preset!r}", help=f"presets: {known}")
+    if settings.dtype and settings.dtype not in DTYPES:
+        hint = suggest(settings.dtype, DTYPES) or f"dtypes: {', '.join(DTYPES)}"
+        yield Problem("ME406", f"there is no dtype {settings.dtype!r}", help=hint)
 
 
 def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
@@ -111,7 +117,7 @@ def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
     except UnboundName:
         return [], []
     if not files and not problems:
-        texts = ", ".join(p.pattern.text for p in names.side.files(names.layout))
+        texts = " or ".join(p.pattern.text for p in names.side.files(names.layout))
         message = f"there is no {texts} in {names.inventory.folder}"
         problems = [Problem("ME510", message, names.side.where, f"{names.side.name}.tensors")]
     return files, problems
@@ -156,18 +162,16 @@ def _values_of(rank: str, files: list[ResolvedFile]) -> tuple[int | str, ...]:
 
 def _missing(names: ModelNames) -> Iterator[Problem]:
     """One problem for all the names that no file says."""
-    if not names.missing:
+    mapping, main = names.mapping, names.side.config_file(names.layout)
+    if not names.missing or (not isinstance(names.config(None), AnyMapping) and main):
         return
-    mapping = names.mapping
-    main = names.side.config_file(names.layout)
+    if names.settings.preset and names.settings.preset not in mapping.presets:
+        return
     listed = []
     for name in names.missing:
         paths = mapping.fields[name].paths(names.side.name, names.layout)
         listed.append(f"{name} ({paths[0]})" if paths else name)
-    if main and names.config(None) is config_values.ABSENT and not names.inventory.configs:
-        message = f"there is no {main.file} in {names.inventory.folder}"
-    else:
-        message = f"no file says {', '.join(listed)}"
+    message = f"no file says {', '.join(listed)}"
     presets = f"--preset {' | '.join(mapping.presets)}, or " if mapping.presets else ""
     help = f"{presets}--set {names.missing[0]}=VALUE"
     where = mapping.fields[names.missing[0]].where
@@ -178,11 +182,13 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
     """What stands in the main config and no field reads, nothing carries and nobody ignores."""
     mapping, side = names.mapping, names.side
     config = names.config(None)
-    if config is config_values.ABSENT or mapping.carry_rest:
-        return
     main = side.config_file(names.layout)
+    if main is None or (config is config_values.ABSENT and not names.missing):
+        return
     if not isinstance(config, AnyMapping):
-        yield Problem("ME402", f"{main.file if main else '?'} does not hold an object")
+        yield Problem("ME402", _no_config(names, main, config), side.where, f"{side.name}.config")
+        return
+    if mapping.carry_rest:
         return
     covered = [*map(_steps_of, (*mapping.carry, *side.ignore_config)), *_read_paths(names)]
     left = [
@@ -195,10 +201,19 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
         shown = ", ".join(left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
         yield Problem(
             "ME403",
-            f"{main.file if main else '?'}: {shown} {verb} read by no field",
+            f"{main.file}: {shown} {verb} read by no field",
             side.where,
             help="carry, ignore.config, or a field",
         )
+
+
+def _no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
+    at = f" at {'.'.join(main.at)}" if main.at else ""
+    if main.file not in names.inventory.names:
+        return f"there is no {main.file} in {names.inventory.folder}"
+    if found is config_values.ABSENT:
+        return f"{main.file} holds nothing{at}"
+    return f"{main.file} holds {told(found)}{at}, where an object is wanted"
 
 
 def _read_paths(names: ModelNames) -> Iterator[tuple[str, ...]]:
@@ -229,8 +244,8 @@ def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, 
     for field in sorted(names.mapping.fields.values(), key=_depth(names)):
         where, path = field.where, f"config.{field.name}"
         try:
-            for message in _disagreements(names, field):
-                problems.append(Problem("ME407", message, where, path))
+            if disagreement := _disagreement(names, field):
+                problems.append(disagreement)
             for file, at, value in _written(names, field, main.file if main else "config.json"):
                 other = written.setdefault((file, at), field)
                 if other is not field:
@@ -257,27 +272,23 @@ def _depth(names: ModelNames) -> Any:
     return depth
 
 
-def _disagreements(names: ModelNames, field: ConfigField) -> Iterator[str]:
-    """Where a constant or a computed field is also in the file, and is not the same there."""
+def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
+    """A constant or a computed field that is also in the file, and is not the same there."""
     constant = field.value.at(names.layout)
     if field.compute is None and constant is MISSING:
-        return
+        return None
     if field.when is not None and not names.holds(field.when):
-        return
+        return None
     value, origin = names.value(field.name), names.origins[field.name]
-    if origin == "--set":
-        return
-    meant = names.evaluate(field.compute) if field.compute is not None else constant
-    if not config_values.equal(value, meant):
-        how = f" = {field.compute.text}" if field.compute is not None else ""
-        used = ", ".join(
-            f"{n} {told(names.value(n))} ({names.origins[n]})"
-            for n in sorted(field.compute.names if field.compute else ())
-            if n in names.mapping.fields
-        )
-        yield f"{told(value)} ({origin}), but {told(meant)}{how}" + (
-            f" from {used}" if used else ""
-        )
+    meant = constant if field.compute is None else names.evaluate(field.compute)
+    if origin == "--set" or config_values.equal(value, meant):
+        return None
+    where, path = field.where, f"config.{field.name}"
+    if field.compute is None:
+        message = f"{origin} is {told(value)}, where {told(meant)} is wanted"
+        return Problem("ME407", message, where, path)
+    message = f"{origin} is {told(value)}, but {field.compute.text} is {told(meant)}"
+    return Problem("ME407", message, where, path, names.sources(field.compute))
 
 
 def _written(
@@ -291,7 +302,7 @@ def _written(
     if value is None and field.optional:
         return
     if names.other.name == "target":
-        value = config_values.translate(value, field.words)
+        value = config_values.translate(value, field.words, names.origins[field.name])
     for path in paths:
         yield path.file or main, ConfigPath(path.steps), value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mapengine.arithmetic import ExpressionError
@@ -112,21 +112,26 @@ def _whole(value: int | float | str) -> int:
     return int(value)
 
 
-def translate(value: Any, words: Mapping[str, Any]) -> Any:
+def translate(value: Any, words: Mapping[str, Any], origin: str) -> Any:
     """A word of the source in the target's words."""
     if not words or not isinstance(value, str):
         return value
     if value not in words:
-        raise ValueProblem(f"{told(value)} is none of {', '.join(words)}", suggest(value, words))
+        raise _unknown_word(value, words, origin)
     return words[value]
 
 
-def translate_back(value: Any, words: Mapping[str, Any]) -> Any:
+def translate_back(value: Any, words: Mapping[str, Any], origin: str) -> Any:
     """A word of the target in the source's words: the first that is translated to it."""
     for word, translation in words.items():
         if translation == value:
             return word
     if words and isinstance(value, str):
-        known = [str(word) for word in words.values()]
-        raise ValueProblem(f"{told(value)} is none of {', '.join(known)}", suggest(value, known))
+        raise _unknown_word(value, map(str, words.values()), origin)
     return value
+
+
+def _unknown_word(value: str, words: Iterable[str], origin: str) -> ValueProblem:
+    known = list(words)
+    message = f"{origin} is {told(value)}, which is none of {', '.join(known)}"
+    return ValueProblem(message, suggest(value, known))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from mapengine.binding import Binding
 from mapengine.errors import Problem
@@ -76,8 +76,19 @@ def _missing(missing: dict[Address, Rule], binding: Binding) -> Problem:
     rule = next(iter(missing.values()))
     count = len(missing)
     head = "1 tensor is missing" if count == 1 else f"{count} tensors are missing"
-    message = f"{head} from the checkpoint{_listed([key for key, _ in missing])}"
-    return Problem("ME310", message, rule.where, rule.path, _sizes(binding))
+    message = f"{head} from the checkpoint{_listed(_keys(missing, binding))}"
+    rules = {id(one): one for one in missing.values()}.values()
+    return Problem("ME310", message, rule.where, rule.path, _sizes(binding, rules))
+
+
+def _keys(missing: Iterable[Address], binding: Binding) -> list[str]:
+    """The keys that are missing everywhere; with their ranks, those missing in some files."""
+    there = {key for key, _ in binding.tensors}
+    keys: dict[str, None] = {}
+    for key, rank in missing:
+        part = ", ".join(f"{n} {value}" for n, value in zip(binding.ranks, rank, strict=True))
+        keys[f"{key} of {part}" if key in there else key] = None
+    return list(keys)
 
 
 def _left_over(left: list[str], binding: Binding) -> Problem:
@@ -99,14 +110,13 @@ def _listed(keys: list[str]) -> str:
     return ":" + "".join(lines) + (f"\n  and {more} more such groups" if more > 0 else "")
 
 
-def _sizes(binding: Binding) -> str:
-    """Where the ranges of the indices come from, to tell a wrong size from a missing file."""
+def _sizes(binding: Binding, rules: Iterable[Rule]) -> str:
+    """Where the indices' ranges come from, to tell a wrong size from a missing file."""
+    used = frozenset[str]().union(*(p.names for r in rules for p in (*r.sources, *r.targets)))
     told = []
     for index, size in binding.mapping.dims.items():
-        if not isinstance(size, tuple) and size.text in binding.mapping.fields:
-            value = binding.names.value(size.text)
-            told.append(f"{size.text} is {value} ({binding.origin(size.text)})")
-        elif not isinstance(size, tuple):
-            told.append(f"{index} goes to {size.text}")
+        if index in used and not isinstance(size, tuple) and size.names:
+            goes = f"{index} goes to {size.text}, " if size.text not in size.names else ""
+            told.append(goes + binding.names.sources(size))
     files = ", ".join(f.name for f in binding.files[:6])
     return "; ".join([*told, f"files read: {files}" + ("..." if len(binding.files) > 6 else "")])

@@ -6,9 +6,10 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import count, product
 from typing import Any
 
+from mapengine.config_values import ValueProblem
 from mapengine.errors import Problem
 from mapengine.expressions import Names
 from mapengine.mapping import FilePattern
@@ -17,6 +18,9 @@ from mapengine.specs import FileContents, StoredTensor
 Indices = tuple[tuple[str, int | str], ...]
 Address = tuple[str, tuple[int | str, ...]]
 """A source tensor: its key, and the values of the file indices that are in no key (`rank`)."""
+
+
+_WIDEST_GAP = 8
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def resolve(
     counts 0, 1, 2, ... as the files are there. `scope` makes names out of index values.
     """
     found: dict[str, ResolvedFile] = {}
-    problems: list[Problem] = []
+    made: list[tuple[FilePattern, list[str], set[str]]] = []
     for pattern in patterns:
         there = wildcard_match(pattern, names)
         if not there:
@@ -69,11 +73,18 @@ def resolve(
             prefix = pattern.prefix.fill(scope({})) if pattern.prefix else ""
             filled = [ResolvedFile(name, (), prefix) for name in there]
         else:
-            filled = list(_filled(pattern, there, range_of, scope))
-            problems += _surplus_and_missing(pattern, {f.name for f in filled}, set(there))
+            filled = _filled(pattern, there, range_of, scope)
+            made.append((pattern, there, {file.name for file in filled}))
         for file in filled:
             if file.name in names:
                 found.setdefault(file.name, file)
+    problems = [
+        problem
+        for pattern, there, filled_names in made
+        for problem in _surplus_and_missing(
+            pattern, filled_names, filled_names.union(there) & names - (found.keys() - filled_names)
+        )
+    ]
     return list(found.values()), problems
 
 
@@ -88,44 +99,45 @@ def _filled(
     there: Sequence[str],
     range_of: Callable[[str], Sequence[int | str] | None],
     scope: Callable[[dict[str, int | str]], Any],
-) -> Iterator[ResolvedFile]:
+) -> list[ResolvedFile]:
     base = scope({})
     names = index_names(pattern, range_of, getattr(base, "known", ()))
     ranges = {name: range_of(name) for name in names}
     free = [name for name, values in ranges.items() if values is None]
-    declared = [len(values) for values in ranges.values() if values is not None]
-    each = max(len(there) // max(_product(declared), 1), 1)
-    for name in free:
-        ranges[name] = range(each if len(free) == 1 else 1)
-    if len(free) == 1:  # one missing in between is what is wrong, not the last one as well
-        (name,) = free
-        ranges[name] = range(_furthest(pattern, there, name, each, scope))
-    for values in product(*(ranges[name] or () for name in names)):
-        indices = dict(zip(names, values, strict=True))
-        inside = scope(indices)
-        prefix = pattern.prefix.fill(inside) if pattern.prefix else ""
-        yield ResolvedFile(pattern.pattern.fill(inside), tuple(indices.items()), prefix)
+    if len(free) > 1:
+        message = f"{pattern.pattern.text}: {' and '.join(free)} have no range"
+        raise ValueProblem(message, "give all but one of them a range under dims")
+
+    def files(**counted: int) -> list[ResolvedFile]:
+        fixed = [(counted[n],) if n in counted else ranges[n] or () for n in names]
+        return [_file(pattern, dict(zip(names, v, strict=True)), scope) for v in product(*fixed)]
+
+    return _counted(free[0], files, set(there)) if free else files()
 
 
-def _furthest(
-    pattern: FilePattern,
-    there: Sequence[str],
-    index: str,
-    count: int,
-    scope: Callable[[dict[str, int | str]], Any],
-) -> int:
-    """How far an index without a range goes: to its last file that is there, if that is near."""
-    if pattern.pattern.names != {index}:
-        return count
-    last = [n for n in range(2 * count + 8) if pattern.pattern.fill(scope({index: n})) in there]
-    return max(last, default=count - 1) + 1
+def _file(
+    pattern: FilePattern, indices: dict[str, int | str], scope: Callable[[dict[str, Any]], Any]
+) -> ResolvedFile:
+    inside = scope(indices)
+    prefix = pattern.prefix.fill(inside) if pattern.prefix else ""
+    return ResolvedFile(pattern.pattern.fill(inside), tuple(indices.items()), prefix)
 
 
-def _product(sizes: Sequence[int]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total
+def _counted(
+    index: str, files: Callable[..., list[ResolvedFile]], there: set[str]
+) -> list[ResolvedFile]:
+    """The files of 0, 1, 2, ... up to the last one that is there; no wider a gap than that."""
+    found: list[ResolvedFile] = []
+    since: list[ResolvedFile] = []
+    gap = 0
+    for number in count():
+        since += (made := files(**{index: number}))
+        gap = 0 if any(file.name in there for file in made) else gap + 1
+        if gap == 0:
+            found, since = [*found, *since], []
+        if gap > _WIDEST_GAP:
+            return found
+    raise AssertionError
 
 
 def _surplus_and_missing(

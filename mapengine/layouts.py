@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from mapengine.binding import Binding, bind
 from mapengine.config_values import ABSENT
-from mapengine.errors import PlanError, Problem
+from mapengine.errors import PlanError, Problem, suggest
 from mapengine.expand import expand
 from mapengine.inventory import Inventory, wildcard_match
-from mapengine.mapping import Layout, Mapping
+from mapengine.mapping import Layout, Mapping, Side
 from mapengine.names import ModelNames, Settings
 
 
@@ -38,9 +38,10 @@ def choose_layout(
     side = mapping.sides[read]
     layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
     if not layouts:
-        known = ", ".join(one.name for choice in side.choices for one in choice)
+        known = [one.name for choice in side.choices for one in choice]
         name = "+".join(sorted(wanted or ()))
-        raise PlanError(Problem("ME422", f"no layout {name!r}", help=f"layouts: {known or 'none'}"))
+        hint = suggest(name, known) or f"layouts: {', '.join(known) or 'none'}"
+        raise PlanError(Problem("ME422", f"there is no layout {name!r}", help=hint))
     if len(layouts) == 1:
         return bind(mapping, inventory, layouts[0], settings, read)
     fits = [_shallow(mapping, inventory, layout, settings, read) for layout in layouts]
@@ -51,14 +52,17 @@ def choose_layout(
         near = [_deep(mapping, inventory, fit, settings, read) for fit in near]
         near.sort(key=lambda fit: fit.unmatched)
         if near[0].unmatched == near[1].unmatched:
-            names = " and ".join(_name(f.layout) for f in near if f.unmatched == near[0].unmatched)
+            names = " and ".join(
+                _name(f.layout, side) for f in near if f.unmatched == near[0].unmatched
+            )
             message = f"{names} both fit what is in {inventory.folder}"
             raise PlanError(Problem("ME421", message, side.where, help="--layout NAME decides"))
     return near[0].binding or bind(mapping, inventory, near[0].layout, settings, read)
 
 
-def _name(layout: Layout) -> str:
-    return "+".join(sorted(layout)) or "the one layout"
+def _name(layout: Layout, side: Side) -> str:
+    names = [one.name for choice in side.choices for one in choice if one.name in layout]
+    return "+".join(names) or "the one layout"
 
 
 def _shallow(
@@ -70,7 +74,7 @@ def _shallow(
     lacks = []
     names_of_files = frozenset(n for n in inventory.names if not n.endswith(".json"))
     if not any(wildcard_match(pattern, names_of_files) for pattern in side.files(layout)):
-        texts = ", ".join(pattern.pattern.text for pattern in side.files(layout))
+        texts = " or ".join(pattern.pattern.text for pattern in side.files(layout))
         lacks.append(f"there is no {texts} in {inventory.folder}")
     config = names.config(None)
     main = side.config_file(layout)
@@ -121,6 +125,8 @@ def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: st
     shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
     if shared:
         return Problem("ME420", "; ".join(shared), mapping.sides[read].where)
-    told = [f"{_name(fit.layout)}: {'; '.join(fit.lacks[:3])}" for fit in fits[:4]]
+    told = [
+        f"{_name(fit.layout, mapping.sides[read])}: {'; '.join(fit.lacks[:3])}" for fit in fits[:4]
+    ]
     message = f"no layout fits what is in {inventory.folder}\n  " + "\n  ".join(told)
     return Problem("ME420", message, mapping.sides[read].where)

@@ -81,6 +81,7 @@ class ModelNames:
         self.absent: set[str] = set()
         self.origins: dict[str, str] = {}
         self._values: dict[str, Any] = {}
+        self._ranges: dict[str, range] = {}
         self._working: list[str] = []
         self.failed: set[str] = set()
         self._tensors: dict[str, StoredTensor] | None = None
@@ -100,6 +101,7 @@ class ModelNames:
         self._working.append(name)
         try:
             value, origin = self._work_out(self.mapping.fields[name])
+            self._check_length(self.mapping.fields[name], value, origin)
         except ExpressionError as error:
             place = error.where or where
             self._fail(name, Problem("ME405", f"{error}", place, f"config.{name}", error.help))
@@ -187,10 +189,11 @@ class ModelNames:
         path, value = there[0]
         for other, second in there[1:]:
             if not config_values.equal(value, second):
-                raise ValueProblem(f"{path} is {told(value)}, but {other} is {told(second)}")
-        if self.side.name == "target":
-            value = config_values.translate_back(value, field.words)
+                first = f"{self._place(path)} is {told(value)}"
+                raise ValueProblem(f"{first}, but {self._place(other)} is {told(second)}")
         origin = self._place(path)
+        if self.side.name == "target":
+            value = config_values.translate_back(value, field.words, origin)
         return self._typed(field, value, origin), origin
 
     def _typed(self, field: ConfigField, value: Any, origin: str) -> Any:
@@ -201,6 +204,13 @@ class ModelNames:
             raise ValueProblem(f"{origin} is {told(value)}, where a list is wanted: {field.each}")
         one = example[0] if isinstance(example, list) and example else None
         return [typed(v, field.type, one, f"{origin}[{i}]") for i, v in enumerate(value)]
+
+    def _check_length(self, field: ConfigField, value: Any, origin: str) -> None:
+        if field.each is not None and isinstance(value, list):
+            wanted = self.range_of(field.each)
+            if wanted is not None and len(value) != len(wanted):
+                goes = f"{field.each} goes to {len(wanted)}"
+                raise ValueProblem(f"{origin} has {len(value)} values, {goes}")
 
     def _place(self, path: ConfigPath) -> str:
         main = self.side.config_file(self.layout)
@@ -261,12 +271,27 @@ class ModelNames:
         size = self.mapping.dims.get(index)
         if size is None or isinstance(size, tuple):
             return size
-        count = self.evaluate(size)
-        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= LARGEST_RANGE:
-            raise ValueProblem(
-                f"{index} goes to {size.text}, which is {told(count)}: no size of an index"
-            )
-        return range(count)
+        if index in self.failed:
+            raise UnboundName
+        if index not in self._ranges:
+            self._ranges[index] = self._range(index, size)
+        return self._ranges[index]
+
+    def _range(self, index: str, size: Expression) -> range:
+        try:
+            count = self.evaluate(size)
+            if type(count) is int and 0 <= count <= LARGEST_RANGE:
+                return range(count)
+            raise ValueProblem(f"{told(count)} is no size of an index", self.sources(size))
+        except ExpressionError as error:
+            where = error.where or self.mapping.document.where(("dims", index))
+            self._fail(index, Problem("ME405", str(error), where, f"dims.{index}", error.help))
+            raise AssertionError from None
+
+    def sources(self, expression: Expression) -> str:
+        """What the names of an expression are, and where that stands."""
+        names = sorted(expression.names & self.known)
+        return "; ".join(f"{n} is {told(self.value(n))} ({self.origins[n]})" for n in names)
 
 
 class Scope:
@@ -285,12 +310,8 @@ class Scope:
             raise ValueProblem(f"there is no name {name!r}", hint)
         value = self.names.value(name)
         each = self.names.mapping.fields[name].each
-        if each is None or each not in self.indices or not isinstance(value, list):
-            return value
-        wanted = len(self.names.range_of(each) or ())
-        if len(value) != wanted:
-            raise ValueProblem(f"{name} has {len(value)} values, {each} goes to {wanted}")
-        return value[self.indices[each]]
+        at = self.indices.get(each) if each is not None else None
+        return value if at is None or not isinstance(value, list) else value[at]
 
     def call(self, function: str, *args: Any) -> Any:
         return self.names.call(function, *args)
