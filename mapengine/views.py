@@ -172,10 +172,12 @@ class Joined(Lazy):
 
     def reshape(self, shape: Sequence[int]) -> Lazy:
         shape = tuple(shape)
+        if math.prod(shape) == 0:  # nothing says which of its axes the members lie along
+            return View.of(self).reshape(shape)
         before = math.prod(self.shape[: self.dim])
         for lead in range(len(shape)):
             inner = math.prod(shape[lead + 1 :])
-            if math.prod(shape[:lead]) != before or inner == 0:
+            if math.prod(shape[:lead]) != before:
                 continue
             lengths = [math.prod(m.shape[self.dim :]) for m in self.members]
             if all(length % inner == 0 for length in lengths):

@@ -33,9 +33,8 @@ def agree(tensors: Sequence[Tensor]) -> Tensor | None:
         return Agreed.of(cast("Sequence[Lazy]", tensors))
     import torch
 
-    raw = [
-        t.contiguous().reshape(-1).view(torch.uint8) for t in cast("list[torch.Tensor]", tensors)
-    ]
+    flat = [t.reshape(-1) for t in cast("list[torch.Tensor]", tensors)]
+    raw = [t.clone(memory_format=torch.contiguous_format).view(torch.uint8) for t in flat]
     return tensors[0] if all(torch.equal(raw[0], other) for other in raw[1:]) else None
 
 
