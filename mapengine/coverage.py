@@ -53,8 +53,10 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
         yield _missing(missing, binding)
     left = [
         key
-        for key, _ in binding.tensors.keys() - users.keys()
-        if key not in binding.ignored and not key.startswith(binding.ignored_below)
+        for key, rank in binding.tensors
+        if (key, rank) not in users
+        and key not in binding.ignored
+        and not key.startswith(binding.ignored_below)
     ]
     if left:
         yield _left_over(left, binding)
