@@ -10,7 +10,7 @@ from mapengine.errors import MapengineError, Problem
 from mapengine.inspection import index_problems
 from mapengine.storage import RECEIPT
 from mapengine.verify.check import Check
-from mapengine.verify.subject import SINGLES, Subject
+from mapengine.verify.subject import SINGLES, Subject, is_part
 
 
 def check_files(subject: Subject) -> Check:
@@ -39,26 +39,31 @@ def check_receipt(subject: Subject) -> Check:
 
 def _set_problems(subject: Subject) -> Iterator[Problem]:
     """Not exactly one checkpoint in the folder."""
-    roots, parts = subject.roots, subject.parts
-    if not subject.folder.files and not subject.folder.problems and not roots:
+    folder, roots = subject.folder, subject.roots
+    if not folder.files and not folder.problems and not roots:
         yield Problem("ME701", "there is no tensor file in the folder")
     if len(roots) > 1:
         message = f"{', '.join(roots)} are each a checkpoint; transformers loads {roots[0]}"
         yield Problem("ME702", message, help="keep one of them in the folder")
     for single in SINGLES:
-        stem, _, suffix = single.rpartition(".")
-        own = [name for name in parts if name.startswith(f"{stem}-") and name.endswith(suffix)]
+        parts = [name for name in subject.parts if is_part(name, [single])]
         index = single + INDEX_SUFFIX
-        if own and index not in subject.folder.names:
-            more = f" and {_count(len(own) - 1, 'more shard')}" if len(own) > 1 else ""
-            yield Problem("ME703", f"{own[0]}{more}, but no {index} that names them")
-        elif index in subject.folder.indexes:
-            listed = subject.folder.listed(index)
-            for name in own:
-                file = subject.folder.files.get(name)
-                # of a shard with tensors the index check has told already
-                if name not in listed and file is not None and not file.tensors:
-                    yield Problem("ME703", f"{index} does not name {name}, which is empty")
+        if parts and index not in folder.names:
+            more = f" and {_count(len(parts) - 1, 'more shard')}" if len(parts) > 1 else ""
+            yield Problem("ME703", f"{parts[0]}{more}, but no {index} that names them")
+        elif index in folder.indexes:
+            yield from _idle_problems(subject, index, parts)
+
+
+def _idle_problems(subject: Subject, index: str, parts: list[str]) -> Iterator[Problem]:
+    """What the index check, which goes by tensors, has no words for."""
+    listed, files = subject.folder.listed(index), subject.folder.files
+    value = subject.folder.indexes[index]
+    if isinstance(value, dict) and value.get("weight_map") == {}:
+        yield Problem("ME703", f"{index} names no file")
+    for name in parts:
+        if name not in listed and name in files and not files[name].tensors:
+            yield Problem("ME703", f"{index} does not name {name}, which is empty")
 
 
 def _total_problems(subject: Subject) -> Iterator[Problem]:
@@ -67,7 +72,7 @@ def _total_problems(subject: Subject) -> Iterator[Problem]:
     for name, index in subject.folder.indexes.items():
         metadata = index.get("metadata") if isinstance(index, dict) else None
         listed = subject.folder.listed(name)
-        if not isinstance(metadata, dict) or not listed <= files.keys():
+        if not isinstance(metadata, dict) or not listed or not listed <= files.keys():
             continue
         specs = [stored.spec for file in listed for stored in files[file].tensors.values()]
         totals = {

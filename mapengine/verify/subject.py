@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +18,7 @@ CONFIG = "config.json"
 SINGLES = ("model.safetensors", "pytorch_model.bin")
 ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
 """What `from_pretrained` looks for, in its order; the first that is there is loaded."""
-_MANY_LAYERS = 100_000
+_MANY_LAYERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,7 @@ class Subject:
             return self.written
         layers = self.written.get("num_hidden_layers")
         tensors = len(self.specs)
-        limit = _MANY_LAYERS if self.unreadable else tensors
-        if isinstance(layers, int) and layers > limit:  # to build that might never end
+        if isinstance(layers, int) and layers > max(tensors, _MANY_LAYERS):  # would take for ever
             message = f"{CONFIG} has {layers:,} layers, the files hold {tensors:,} tensors"
             return Problem("ME734", message)
         with quiet():
@@ -94,9 +95,7 @@ class Subject:
             return model_class(self.config)
 
 
-def is_part(name: str) -> bool:
+def is_part(name: str, singles: Sequence[str] = SINGLES) -> bool:
     """`model-00001-of-00002.safetensors` and its kin."""
-    return any(
-        name.startswith(f"{stem}-") and name.endswith(f".{suffix}")
-        for stem, _, suffix in (one.rpartition(".") for one in SINGLES)
-    )
+    matched = re.fullmatch(r"(.+)-[0-9]+-of-[0-9]+\.(.+)", name)
+    return matched is not None and f"{matched[1]}.{matched[2]}" in singles
