@@ -73,7 +73,7 @@ def bind(
             names.range_of(index)
     files, found = _files(names)
     problems += found
-    ranks = _ranks(names, layout)
+    ranks = ranks_of(mapping, names.side, layout)
     tensors, found = addressed(inventory, files, ranks, names.side.root)
     problems += found
     configs = _configs(names, problems)
@@ -123,17 +123,17 @@ def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
     return files, problems
 
 
-def _ranks(names: ModelNames, layout: Layout) -> tuple[str, ...]:
+def ranks_of(mapping: Mapping, side: Side, layout: Layout) -> tuple[str, ...]:
     """The file indices that stand in no key: every key exists once for each of their values."""
     in_keys: set[str] = set()
-    for rule in names.mapping.rules:
+    for rule in mapping.rules:
         if rule.holds_in(layout):
-            keys = rule.sources if names.side.name == "source" else rule.targets
+            keys = rule.sources if side.name == "source" else rule.targets
             in_keys.update(*(pattern.names for pattern in keys))
     ranks: dict[str, None] = {}
-    for pattern in names.side.files(layout):
+    for pattern in side.files(layout):
         prefix = pattern.prefix.names if pattern.prefix else frozenset()
-        for name in index_names(pattern, names.mapping.dims.get, names.known):
+        for name in index_names(pattern, mapping.dims.get, mapping.fields):
             if name not in in_keys and name not in prefix:
                 ranks[name] = None
     return tuple(ranks)

@@ -44,8 +44,12 @@ def read_mapping(document: Document) -> Mapping:
     reader = _Reader(document)
     mapping = reader.mapping()
     if reader.problems:
-        raise MappingError(*reader.problems)
+        raise MappingError(*sorted(reader.problems, key=_place))
     return mapping
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return (problem.where.line, problem.where.column) if problem.where else (0, 0)
 
 
 def read_path(text: str) -> ConfigPath:
@@ -244,10 +248,12 @@ class _Reader:
             return (self.path(body, path),)
         return tuple(self.path(text, (*path, i)) for i, text in enumerate(body))
 
-    def no_layout(self, name: str, path: Path, where: Where | None = None) -> None:
+    def no_layout(
+        self, layout: str, path: Path, where: Where | None = None, name: str = ""
+    ) -> None:
         known = ", ".join(sorted(self.layout_names)) or "none"
-        help = suggest(name, self.layout_names) or f"layouts: {known}"
-        self._problem("ME215", f"no such layout: {name}", path, help, where=where)
+        help = suggest(layout, self.layout_names) or f"layouts: {known}"
+        self._problem("ME215", f"there is no layout {layout!r}", path, help, name, where)
 
     def field(self, name: str, body: Any) -> ConfigField:
         path: Path = ("config", name)
@@ -325,7 +331,7 @@ class _Reader:
             names = body["layout"]
             kept = frozenset([names] if isinstance(names, str) else names)
             for one in sorted(kept - self.layout_names):
-                self.no_layout(one, (*path, "layout"))
+                self.no_layout(one, (*path, "layout"), name=f"{name}.layout")
             layouts = (*layouts, kept)
         return when, layouts
 
@@ -342,7 +348,7 @@ class _Reader:
         where = self._where(path)
         nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         sources, targets = self._try(lambda: split_rule(text), path, nothing, name)
-        if not sources:
+        if not sources and targets:
             self._problem("ME212", "a rule needs a source", path, name=name)
         prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
         when, layouts = self.conditions(body, path, name, when, layouts)
