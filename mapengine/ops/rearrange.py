@@ -94,6 +94,9 @@ class Rearrange(Op):
         tensor = one(tensors)
         left, right, sizes = parse_axes(self.axes.pattern)
         sizes = {**sizes, **dict(self.axes.sizes)}
+        for name, size in self.axes.sizes:
+            if size < 0:
+                raise OpError(f"{name} is {size}: no size of an axis")
         if tensor.ndim != len(left):
             raise OpError(
                 f"{self.axes.pattern!r} takes {len(left)} axes, the tensor is {list(tensor.shape)}"
