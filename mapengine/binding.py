@@ -63,7 +63,7 @@ def bind(
     Never raises for what is wrong with the checkpoint: `problems` lists it.
     """
     names = ModelNames(mapping, inventory, layout, settings, read)
-    problems = list(_settings_problems(mapping, settings))
+    problems: list[Problem] = []
     for field in mapping.fields.values():
         with suppress(UnboundName, ExpressionError):  # these are told by `value`, or when written
             if field.when is None or names.evaluate(field.when) is not False:
@@ -94,7 +94,8 @@ def bind(
     )
 
 
-def _settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem]:
+def settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem]:
+    """What the user says that the mapping has no place for."""
     for name in settings.values:
         if name not in mapping.fields:
             known = ", ".join(mapping.fields)
@@ -164,8 +165,6 @@ def _missing(names: ModelNames) -> Iterator[Problem]:
     """One problem for all the names that no file says."""
     mapping, main = names.mapping, names.side.config_file(names.layout)
     if not names.missing or (not isinstance(names.config(None), AnyMapping) and main):
-        return
-    if names.settings.preset and names.settings.preset not in mapping.presets:
         return
     listed = []
     for name in names.missing:

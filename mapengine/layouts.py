@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mapengine.binding import Binding, bind
+from mapengine.binding import Binding, bind, settings_problems
 from mapengine.config_values import ABSENT
 from mapengine.errors import PlanError, Problem, suggest
 from mapengine.expand import expand
@@ -35,6 +35,8 @@ def choose_layout(
 
     A layout that fits but for some of its keys is bound all the same: the plan says which.
     """
+    if problems := list(settings_problems(mapping, settings)):
+        raise PlanError(*problems)
     side = mapping.sides[read]
     layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
     if not layouts:
@@ -124,7 +126,8 @@ def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: st
     fits = sorted(fits, key=lambda fit: len(fit.lacks))
     shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
     if shared:
-        return Problem("ME420", "; ".join(shared), mapping.sides[read].where)
+        message = f"no layout fits: {'; '.join(shared)}"
+        return Problem("ME420", message, mapping.sides[read].where)
     told = [
         f"{_name(fit.layout, mapping.sides[read])}: {'; '.join(fit.lacks[:3])}" for fit in fits[:4]
     ]
