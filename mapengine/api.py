@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mapengine.checks import check_mapping
 from mapengine.document import load_document
 from mapengine.errors import MapengineError, MappingError, PlanError, Problem, suggest
 from mapengine.mapping import Layout, Mapping
@@ -22,7 +23,7 @@ PathLike = str | Path
 
 
 def load(mapping: PathLike | Mapping) -> Mapping:
-    """A mapping by path, or by the name of one that ships. Raises `MappingError`."""
+    """A mapping by path, or by the name of one that ships, checked. Raises `MappingError`."""
     if isinstance(mapping, Mapping):
         return mapping
     path = Path(mapping)
@@ -34,7 +35,11 @@ def load(mapping: PathLike | Mapping) -> Mapping:
         known = f"these ship: {', '.join(shipped)}"
         message = f"there is no mapping {str(mapping)!r}"
         raise MappingError(Problem("ME107", message, help=hint or known))
-    return read_mapping(load_document(path))
+    loaded = read_mapping(load_document(path))
+    problems = check_mapping(loaded)
+    if problems:
+        raise MappingError(*problems)
+    return loaded
 
 
 def shipped_mappings() -> dict[str, Path]:
