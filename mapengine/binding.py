@@ -185,7 +185,7 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
     if main is None or (config is config_values.ABSENT and not names.missing):
         return
     if not isinstance(config, AnyMapping):
-        yield Problem("ME402", _no_config(names, main, config), side.where, f"{side.name}.config")
+        yield Problem("ME402", no_config(names, main, config), side.where, f"{side.name}.config")
         return
     if mapping.carry_rest:
         return
@@ -206,7 +206,8 @@ def _unread(names: ModelNames) -> Iterator[Problem]:
         )
 
 
-def _no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
+def no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
+    """That the config is not there, or is no object."""
     at = f" at {'.'.join(main.at)}" if main.at else ""
     if main.file not in names.inventory.names:
         return f"there is no {main.file} in {names.inventory.folder}"

@@ -15,6 +15,7 @@ from mapengine.formats import recognise
 from mapengine.inventory import Inventory, wildcard_match
 from mapengine.mapping import Mapping as MappingFile
 from mapengine.mapping import Side
+from mapengine.scalars import MAX_NUMBER_LENGTH
 from mapengine.sharding import SUFFIXES
 from mapengine.specs import FileContents
 
@@ -110,7 +111,7 @@ def read_json(path: Path) -> Any:
 
     try:
         text = storage.read_text(path)
-        value = json.loads(text, object_pairs_hook=once, parse_constant=_constant)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=_constant, parse_int=_int)
         _check_depth(value)
         json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
     except RecursionError:
@@ -143,6 +144,12 @@ def _check_depth(value: Any) -> None:
         ]
     if level:
         raise ValueError(_TOO_DEEP)
+
+
+def _int(digits: str) -> int:
+    if len(digits) > MAX_NUMBER_LENGTH:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _constant(word: str) -> float:
@@ -182,14 +189,27 @@ def check_index(
         return
     for file in sorted(listed - set(names)):
         count = sum(f == file for f in weight_map.values())
-        yield Problem("ME511", f"{file} is missing: {name} puts {count} tensors in it")
-    held = {(key, file) for file in files for key in files[file].tensors}
-    told = {(key, file) for key, file in weight_map.items() if file in files}
+        yield Problem("ME511", f"{file} is missing: {name} puts {_tensors(count)} in it")
     stem, _, suffix = name.removesuffix(INDEX_SUFFIX).rpartition(".")
     parts = {f for f in files if f.startswith(f"{stem}-") and f.endswith(suffix)} | listed
-    promised, silent = told - held, {(k, f) for k, f in held - told if f in parts}
-    for pairs, what in ((promised, "promises what is not there"), (silent, "does not list")):
-        if pairs:
-            _, file = min(pairs)
-            shown = fold(key for key, _ in pairs)[0][0]
-            yield Problem("ME515", f"{name} {what}: {shown} in {file} ({len(pairs)} in all)")
+    held: dict[str, list[str]] = {}
+    for file in sorted(parts & files.keys()):
+        for key in files[file].tensors:
+            held.setdefault(key, []).append(file)
+    wrong: dict[str, list[str]] = {}
+    for key in {**weight_map, **held}:
+        told, found = weight_map.get(key), held.get(key, [])
+        if told in files and told not in found:
+            so = f", but it is in {found[0]}" if found else ""
+            wrong.setdefault(f"promises what is not in {told}{so}", []).append(key)
+        elif told is None or told in files:
+            for file in found:
+                if file != told:
+                    wrong.setdefault(f"does not list what is in {file}", []).append(key)
+    for what, keys in wrong.items():
+        shown = ", ".join(pattern for pattern, _ in fold(keys)[:4])
+        yield Problem("ME515", f"{name} {what}: {shown} ({_tensors(len(keys))})")
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count} tensors"

@@ -71,7 +71,7 @@ def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
     if type is not None:
         return _converted(value, type, origin)
     number = isinstance(example, int | float) and not isinstance(example, bool)
-    if number and not (isinstance(value, int | float | list) and not isinstance(value, bool)):
+    if number and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise ValueProblem(
             f"{origin} is {told(value)}, where a number is wanted",
             "correct the file, or give the field a `type`, which converts on reading",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 
-from mapengine.binding import Binding, bind, settings_problems
+from mapengine.binding import Binding, bind, no_config, settings_problems
 from mapengine.config_values import ABSENT
 from mapengine.errors import PlanError, Problem, suggest
 from mapengine.expand import expand
@@ -16,12 +17,13 @@ from mapengine.names import ModelNames, Settings
 
 @dataclass(frozen=True)
 class Fit:
-    """How far a layout is from fitting, and the binding that was tried."""
+    """How far a layout is from fitting: `unmatched` counts the keys and paths that differ."""
 
     layout: Layout
     lacks: tuple[str, ...]
+    unmatched: int
     binding: Binding | None = None
-    unmatched: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 def choose_layout(
@@ -50,16 +52,24 @@ def choose_layout(
     near = [fit for fit in fits if not fit.lacks]
     if not near:
         raise PlanError(_none_fits(mapping, fits, inventory, read))
-    if len(near) > 1:
-        near = [_deep(mapping, inventory, fit, settings, read) for fit in near]
-        near.sort(key=lambda fit: fit.unmatched)
-        if near[0].unmatched == near[1].unmatched:
-            names = " and ".join(
-                _name(f.layout, side) for f in near if f.unmatched == near[0].unmatched
-            )
-            message = f"{names} both fit what is in {inventory.folder}"
-            raise PlanError(Problem("ME421", message, side.where, help="--layout NAME decides"))
-    return near[0].binding or bind(mapping, inventory, near[0].layout, settings, read)
+    if len(near) == 1:
+        return bind(mapping, inventory, near[0].layout, settings, read)
+    deep = [_deep(mapping, inventory, fit.layout, settings, read) for fit in near]
+    best = min(fit.unmatched for fit in deep)
+    nearest = [fit for fit in deep if fit.unmatched == best]
+    if len(nearest) > 1:
+        raise PlanError(*_several_fit(nearest, inventory, side))
+    assert nearest[0].binding is not None
+    return nearest[0].binding
+
+
+def _several_fit(fits: list[Fit], inventory: Inventory, side: Side) -> list[Problem]:
+    """What is wrong in all of them, which may be why none stands out; or else that they tie."""
+    shared = [p for p in fits[0].problems if all(p in fit.problems for fit in fits)]
+    names = " and ".join(_name(fit.layout, side) for fit in fits)
+    verb = "are equally near to" if fits[0].unmatched else "both fit"
+    message = f"{names} {verb} what is in {inventory.folder}"
+    return shared or [Problem("ME421", message, side.where, help="--layout NAME decides")]
 
 
 def _name(layout: Layout, side: Side) -> str:
@@ -78,16 +88,15 @@ def _shallow(
     if not any(wildcard_match(pattern, names_of_files) for pattern in side.files(layout)):
         texts = " or ".join(pattern.pattern.text for pattern in side.files(layout))
         lacks.append(f"there is no {texts} in {inventory.folder}")
-    config = names.config(None)
-    main = side.config_file(layout)
-    if main and config is ABSENT:
-        lacks.append(f"there is no {main.file} in {inventory.folder}")
-    else:
-        absent = list(_required_but_absent(names))
-        if absent:
-            known = ", ".join(list(config)[:6]) if isinstance(config, dict) else ""
-            lacks.append(f"the config lacks {', '.join(absent[:6])} (has {known})")
-    return Fit(layout, tuple(lacks))
+    config, main = names.config(None), side.config_file(layout)
+    if main and not isinstance(config, AnyMapping):
+        lacks.append(no_config(names, main, config))
+        return Fit(layout, tuple(lacks), len(lacks))
+    absent = list(_required_but_absent(names))
+    if absent:
+        has = f" (has {', '.join(list(config)[:6])})" if main and config else ""
+        lacks.append(f"the config lacks {', '.join(absent[:6])}{has}")
+    return Fit(layout, tuple(lacks), len(lacks) + len(absent))
 
 
 def _required_but_absent(names: ModelNames) -> Iterator[str]:
@@ -107,14 +116,18 @@ def _required_but_absent(names: ModelNames) -> Iterator[str]:
             yield str(paths[0])
 
 
-def _deep(mapping: Mapping, inventory: Inventory, fit: Fit, settings: Settings, read: str) -> Fit:
+def _deep(
+    mapping: Mapping, inventory: Inventory, layout: Layout, settings: Settings, read: str
+) -> Fit:
     """How many keys a layout misses or leaves over, and how many config keys it does not read."""
-    binding = bind(mapping, inventory, fit.layout, settings, read)
-    wanted = {member for step in expand(binding).steps for member in step.sources.members}
+    binding = bind(mapping, inventory, layout, settings, read)
+    expansion = expand(binding)
+    wanted = {member for step in expansion.steps for member in step.sources.members}
     ignored = sum(is_ignored(binding, key) for key, _ in binding.tensors.keys() - wanted)
     unmatched = len(wanted ^ binding.tensors.keys()) - ignored
     config = sum(problem.code.startswith("ME4") for problem in binding.problems)
-    return Fit(fit.layout, (), binding, unmatched + config)
+    problems = (*binding.problems, *expansion.problems)
+    return Fit(layout, (), unmatched + config, binding, problems)
 
 
 def is_ignored(binding: Binding, key: str) -> bool:
@@ -123,13 +136,14 @@ def is_ignored(binding: Binding, key: str) -> bool:
 
 
 def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:
-    fits = sorted(fits, key=lambda fit: len(fit.lacks))
+    fits = sorted(fits, key=lambda fit: fit.unmatched)
     shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
     if shared:
         message = f"no layout fits: {'; '.join(shared)}"
         return Problem("ME420", message, mapping.sides[read].where)
-    told = [
-        f"{_name(fit.layout, mapping.sides[read])}: {'; '.join(fit.lacks[:3])}" for fit in fits[:4]
-    ]
-    message = f"no layout fits what is in {inventory.folder}\n  " + "\n  ".join(told)
+    told: dict[tuple[str, ...], list[str]] = {}
+    for fit in fits:
+        told.setdefault(fit.lacks[:3], []).append(_name(fit.layout, mapping.sides[read]))
+    lines = [f"\n  {', '.join(names)}: {'; '.join(lacks)}" for lacks, names in told.items()]
+    message = f"no layout fits what is in {inventory.folder}{''.join(lines[:4])}"
     return Problem("ME420", message, mapping.sides[read].where)
