@@ -29,7 +29,7 @@ def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
     size = content.spec.nbytes
     if size == 0:
         return
-    if is_plain_copy(content) or size <= limit:
+    if is_plain_copy(content) or size <= limit or is_laid_out(content):
         yield Piece(offset, content)
     elif isinstance(content, Joined) and content.dim == 0:
         for member in content.members:
@@ -44,6 +44,16 @@ def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
         for start in range(0, rows, step):
             length = min(step, rows - start)
             yield Piece(offset + start * row, content.narrow(0, start, length))
+
+
+def is_laid_out(content: Lazy) -> bool:
+    """Whether it looks at a buffer, which to lay out for every piece anew would be a waste."""
+    match content:
+        case View(source=Lazy()):
+            return True
+        case View() | Joined(dim=0):
+            return False
+    return any(isinstance(one, Lazy) and is_laid_out(one) for one in content.inputs())
 
 
 def is_plain_copy(content: Lazy) -> bool:

@@ -143,16 +143,18 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     if problems:
         raise PlanError(*dict.fromkeys(problems))
     written = options.dtype or binding.write.dtype
-    tensors = [PlannedTensor(key, _cast(content, written), rule) for key, content, rule in made]
+    tensors = [
+        PlannedTensor(key, _cast(content, written, rule), rule) for key, content, rule in made
+    ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
     return Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
 
 
-def _cast(content: Lazy, dtype: str | None) -> Lazy:
+def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:
     """The tensor in the dtype its side is written in, save where a rule casts by itself."""
     if dtype is None or content.dtype == dtype or not DTYPES[content.dtype].floating:
         return content
-    if isinstance(content, Mapped) and isinstance(content.op, Cast):
+    if any(call.name == "cast" for call in rule.ops):
         return content
     return Mapped.of(Cast(dtype), content)
