@@ -192,8 +192,17 @@ def check_index(
         yield Problem("ME511", f"{file} is missing: {name} puts {_tensors(count)} in it")
     stem, _, suffix = name.removesuffix(INDEX_SUFFIX).rpartition(".")
     parts = {f for f in files if f.startswith(f"{stem}-") and f.endswith(suffix)} | listed
+    for what, keys in _lies(weight_map, parts & files.keys(), files).items():
+        shown = ", ".join(pattern for pattern, _ in fold(keys)[:4])
+        yield Problem("ME515", f"{name} {what}: {shown} ({_tensors(len(keys))})")
+
+
+def _lies(
+    weight_map: Mapping[str, str], parts: Iterable[str], files: Mapping[str, FileContents]
+) -> dict[str, list[str]]:
+    """The keys that an index puts where they are not, or not where they are, by what is wrong."""
     held: dict[str, list[str]] = {}
-    for file in sorted(parts & files.keys()):
+    for file in sorted(parts):
         for key in files[file].tensors:
             held.setdefault(key, []).append(file)
     wrong: dict[str, list[str]] = {}
@@ -206,9 +215,7 @@ def check_index(
             for file in found:
                 if file != told:
                     wrong.setdefault(f"does not list what is in {file}", []).append(key)
-    for what, keys in wrong.items():
-        shown = ", ".join(pattern for pattern, _ in fold(keys)[:4])
-        yield Problem("ME515", f"{name} {what}: {shown} ({_tensors(len(keys))})")
+    return wrong
 
 
 def _tensors(count: int) -> str:
