@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping as AnyMapping
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from mapengine import config_values
-from mapengine.binding import bind
+from mapengine.binding import Binding, bind
 from mapengine.config_values import ValueProblem
 from mapengine.errors import MappingError, Problem
 from mapengine.expand import Step, expand
 from mapengine.expressions import ExpressionError
 from mapengine.formats import FORMATS
-from mapengine.inventory import Address, Inventory
-from mapengine.mapping import FilePattern, Layout, Mapping
-from mapengine.names import Scope, Settings
+from mapengine.inventory import Address, Inventory, ResolvedFile, index_names
+from mapengine.lowering import shape_of
+from mapengine.mapping import MISSING, FilePattern, Layout, Mapping
+from mapengine.names import ModelNames, Scope, Settings, UnboundName
 from mapengine.sharding import SUFFIXES
 from mapengine.specs import (
     DTYPES,
@@ -46,19 +48,19 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
         where = mapping.document.where(())
         message = "the mapping has no `example:` to make a checkpoint from"
         raise MappingError(Problem("ME221", message, where, help="add one, or name a --source"))
-    _check_names(mapping)
     files = _file_names(mapping, layout)
     configs = _config(mapping, layout)
-    empty = {name: FileContents(0, {}) for name in files}
-    bare = Inventory("the example", frozenset({*files, *configs}), empty, configs)
+    empty = {file.name: FileContents(0, {}) for file in files}
+    bare = Inventory("the example", frozenset({*empty, *configs}), empty, configs)
     binding = bind(mapping, bare, layout, Settings(dict(mapping.example)))
+    _check_complete(binding.names)
     expansion = expand(binding)
     if expansion.problems:  # what is wrong with the binding is told when the example is planned
         raise MappingError(*expansion.problems)
-    by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in files}
+    by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
     for step in expansion.steps:
         for address, spec in _specs(step, binding.names).items():
-            name, key = _home(address, files, mapping, layout)
+            name, key = _home(address, files, binding)
             strides = contiguous_strides(spec.shape)
             by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
     contents = {name: FileContents(0, tensors) for name, tensors in by_file.items()}
@@ -81,6 +83,10 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
     The values of the tensors depend on their keys alone, so every run gives the same files.
     """
     inventory = example_inventory(mapping, layout)
+    for name in inventory.configs:
+        if Path(name).suffix in SUFFIXES:
+            message = f"{name} is a tensor file, and an example's config is not written into one"
+            raise MappingError(Problem("ME223", message, mapping.source.where))
     for name, contents in inventory.files.items():
         specs = {key: stored.spec for key, stored in contents.tensors.items()}
         format = FORMATS[SUFFIXES.get(Path(name).suffix, "safetensors")]
@@ -95,15 +101,16 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
     return example_settings(mapping, layout)
 
 
-def _check_names(mapping: Mapping) -> None:
-    unknown = sorted((mapping.example or {}).keys() - mapping.fields.keys())
-    if unknown:
-        where = mapping.document.where_key(("example", unknown[0]))
-        message = f"no config field is called {', '.join(unknown)}"
+def _check_complete(names: ModelNames) -> None:
+    """Refuses an example that leaves a name without a value."""
+    mapping = names.mapping
+    if names.missing:
+        where = mapping.document.where_key(("example",))
+        message = f"nothing gives {', '.join(names.missing)} a value"
         raise MappingError(Problem("ME221", message, where, "example"))
 
 
-def _specs(step: Step, names: Any) -> dict[Address, TensorSpec]:
+def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
     rule = step.rule
     if not rule.shapes:
         message = "the rule states no shape, so no example can be made of it"
@@ -112,10 +119,12 @@ def _specs(step: Step, names: Any) -> dict[Address, TensorSpec]:
     specs = {}
     for i, address in enumerate(step.sources.members):
         try:
-            shape = tuple(names.evaluate(n, step.indices) for n in rule.shapes[i // each])
-        except (ExpressionError, ValueProblem) as error:
-            path = f"{rule.path}.shape"
-            raise MappingError(Problem("ME303", str(error), rule.where, path, error.help)) from None
+            shape = shape_of(rule.shapes[i // each], names, step)
+        except ExpressionError as error:
+            where, path = error.where or rule.where, f"{rule.path}.shape"
+            raise MappingError(Problem("ME303", str(error), where, path, error.help)) from None
+        except UnboundName:
+            raise MappingError(*names.problems) from None
         specs[address] = TensorSpec(DTYPE, shape)
     return specs
 
@@ -134,61 +143,61 @@ def _patterns(mapping: Mapping, layout: Layout) -> list[FilePattern]:
     return with_indices or plain[:1]
 
 
-def _file_names(mapping: Mapping, layout: Layout) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Every file of the example, with its prefix and its indices."""
-    from itertools import product
-
-    from mapengine.names import ModelNames
-
+def _file_names(mapping: Mapping, layout: Layout) -> list[ResolvedFile]:
+    """Every file of the example, with its indices and what its keys hang below."""
     nothing = Inventory("the example", frozenset())
     names = ModelNames(mapping, nothing, layout, Settings(dict(mapping.example or {})))
-    files: dict[str, tuple[str, dict[str, Any]]] = {}
+    files: dict[str, ResolvedFile] = {}
     for pattern in _patterns(mapping, layout):
-        wanted = pattern.pattern.names | (pattern.prefix.names if pattern.prefix else frozenset())
-        indices = sorted(wanted - mapping.fields.keys())
-        ranges = [names.range_of(name) for name in indices]
-        for name, values in zip(indices, ranges, strict=True):
-            if values is None:
-                message = f"how many files there are of {pattern.pattern.text!r} is not said"
-                help = f"give {name!r} a range under dims"
-                raise MappingError(Problem("ME223", message, pattern.where, "", help))
-        for chosen in product(*(values or () for values in ranges)):
-            inside = dict(zip(indices, chosen, strict=True))
-            scope = Scope(names, inside)
-            prefix = pattern.prefix.fill(scope) if pattern.prefix else ""
-            files[pattern.pattern.fill(scope)] = (prefix, inside)
-    return files
+        try:
+            for file in _files_of(pattern, names):
+                files.setdefault(file.name, file)
+        except ExpressionError as error:
+            where = error.where or pattern.where
+            raise MappingError(Problem("ME223", str(error), where, "", error.help)) from None
+        except UnboundName:
+            _check_complete(names)
+            raise MappingError(*names.problems) from None
+    return list(files.values())
 
 
-def _home(
-    address: Address,
-    files: AnyMapping[str, tuple[str, dict[str, Any]]],
-    mapping: Mapping,
-    layout: Layout,
-) -> tuple[str, str]:
-    """The file a tensor is written to, and its key there."""
+def _files_of(pattern: FilePattern, names: ModelNames) -> Iterator[ResolvedFile]:
+    indices = index_names(pattern, names.mapping.dims.get, names.known)
+    ranges = [names.range_of(name) for name in indices]
+    for name, values in zip(indices, ranges, strict=True):
+        if values is None:
+            message = f"how many files there are of {pattern.pattern.text!r} is not said"
+            raise ValueProblem(message, f"give {name!r} a range under dims")
+    for chosen in product(*(values or () for values in ranges)):
+        inside = dict(zip(indices, chosen, strict=True))
+        scope = Scope(names, inside)
+        prefix = pattern.prefix.fill(scope) if pattern.prefix else ""
+        yield ResolvedFile(pattern.pattern.fill(scope), tuple(inside.items()), prefix)
+
+
+def _home(address: Address, files: Sequence[ResolvedFile], binding: Binding) -> tuple[str, str]:
+    """The file a tensor is written to, and its key there: the longest prefix has it."""
     key, rank = address
-    for name, (prefix, indices) in files.items():
-        if key.startswith(prefix) and (not rank or tuple(indices.values())[-len(rank) :] == rank):
-            return name, mapping.source.root + key.removeprefix(prefix)
+    wanted = set(zip(binding.ranks, rank, strict=True))
+    fit = [f for f in files if key.startswith(f.prefix) and wanted <= set(f.indices)]
+    if fit:
+        file = max(fit, key=lambda file: len(file.prefix))
+        return file.name, binding.mapping.source.root + key.removeprefix(file.prefix)
     message = f"{key} belongs to no file of the example"
-    raise MappingError(Problem("ME223", message, mapping.source.where))
+    raise MappingError(Problem("ME223", message, binding.mapping.source.where))
 
 
 def _config(mapping: Mapping, layout: Layout) -> dict[str, Any]:
     """The source's config files, saying what the example says."""
     main = mapping.source.config_file(layout)
     configs: dict[str, Any] = {main.file: {}} if main else {}
-    for name, value in (mapping.example or {}).items():
-        for path in mapping.fields[name].paths("source", layout):
+    for field in mapping.fields.values():
+        value = (mapping.example or {}).get(field.name, field.value.at(layout))
+        for path in field.paths("source", layout) if value is not MISSING else ():
             steps = (*(main.at if main and not path.file else ()), *path.steps)
             file = path.file or (main.file if main else None)
             if file:
                 config_values.put(configs.setdefault(file, {}), steps, value)
-    for field in mapping.fields.values():
-        constant = field.value.at(layout, None)
-        for path in field.paths("source", layout) if constant is not None else ():
-            config_values.put(configs[path.file or main.file], path.steps, constant)  # type: ignore[union-attr]
     return configs
 
 

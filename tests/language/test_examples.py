@@ -1,0 +1,94 @@
+"""What an `example:` is made into, and what of it cannot be."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from language.checkpoints import read_checkpoint
+from language.test_cases import said
+from mapengine import api
+from mapengine.errors import MapengineError
+from mapengine.example import write_example
+
+RANKED = """\
+mapengine: 1
+name: ranked
+source:
+  config: {file: args.json, at: model.args}
+  tensors:
+    - {files: "layer_00-model_{rank:02}.pt"}
+    - {files: "layer_{block + 3:02}-model_{rank:02}.pt", prefix: "h.{block}."}
+  root: module/
+target: {config: config.json, tensors: model.safetensors}
+config:
+  layers: {source: layers, target: layers}
+  ranks: {source: tp, target: ranks}
+  width: {source: "more.json:width", target: width}
+  eps: {source: "more.json:eps", value: 1.0e-05}
+  kind: {source: kind, value: demo}
+  limits: {source: limits, target: limits, each: block}
+dims: {rank: ranks, block: layers}
+tensors:
+  - embed: {shape: [width // ranks], ops: [{concat: {over: rank, dim: 0}}]}
+  - h.{block}.up -> layers.{block}.up: {shape: [width], ops: [{same: {over: rank}}]}
+example: {layers: 2, ranks: 2, width: 4, limits: [1, 2]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_an_example_is_a_checkpoint_that_its_mapping_converts():
+    Path("mapping.yaml").write_text(RANKED)
+    Path("source").mkdir()
+    mapping = api.load("mapping.yaml")
+    settings = write_example(mapping, frozenset(), Path("source"))
+    files = read_checkpoint(Path("source"))
+    assert settings.values == {}
+    assert files.pop("args.json") == {
+        "model": {"args": {"layers": 2, "tp": 2, "kind": "demo", "limits": [1, 2]}}
+    }
+    assert files.pop("more.json") == {"width": 4, "eps": 1e-05}
+    assert {name: {k: list(v.shape) for k, v in held.items()} for name, held in files.items()} == {
+        "layer_00-model_00.pt": {"module/embed": [2]},
+        "layer_00-model_01.pt": {"module/embed": [2]},
+        "layer_03-model_00.pt": {"module/up": [4]},
+        "layer_03-model_01.pt": {"module/up": [4]},
+        "layer_04-model_00.pt": {"module/up": [4]},
+        "layer_04-model_01.pt": {"module/up": [4]},
+    }
+    api.run(api.Job("mapping.yaml", "source"), "output")
+    assert read_checkpoint(Path("output"))["config.json"]["limits"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"example": {"layers": 2, "ranks": 2, "limits": [1, 2]}},
+         "ME221 example: nothing gives width a value"),
+        ({"example": {"layers": 2, "ranks": 2, "width": 4, "limits": [1]}},
+         "ME405 config.limits: args.json: limits has 1 values, block goes to 2"),
+        ({"example": {"layers": "two", "ranks": 2, "width": 4, "limits": [1]}},
+         'ME405 dims.block: "two" is no size of an index\n= layers is "two" (--set)'),
+        ({"example": {"layers": 2, "ranks": 3, "width": 4.5, "limits": [1, 2]}},
+         "ME303 rules[0].shape: [width // ranks] is [1.0], which is no shape"),
+        ({"dims": {"block": "layers"}},
+         "ME223 how many files there are of 'layer_00-model_{rank:02}.pt' is not said\n"
+         "= give 'rank' a range under dims"),
+    ],
+)  # fmt: skip
+def test_an_example_that_cannot_be_made(changes, message):
+    Path("mapping.yaml").write_text(yaml.safe_dump(yaml.safe_load(RANKED) | changes))
+    (told,) = said(MapengineError(*api.validate("mapping.yaml")))
+    assert told.partition(": ")[2] == message
+
+
+def test_an_example_whose_config_is_in_a_tensor_file_is_checked_but_not_written():
+    Path("mapping.yaml").write_text(RANKED.replace("args.json", "args.pt"))
+    assert api.validate("mapping.yaml") == []
+    Path("source").mkdir()
+    with pytest.raises(MapengineError, match=r"ME223 args\.pt is a tensor file"):
+        write_example(api.load("mapping.yaml"), frozenset(), Path("source"))
