@@ -409,7 +409,7 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
             yield Problem(
                 "ME204", f"{_shown(error.instance)} where {wanted} is wanted", where, place
             )
-        case "enum" if isinstance(error.instance, str) and error.instance in OPS:
+        case "enum" if path[-2:-1] == ("ops",) and error.instance in OPS:
             needed = [argument_name(a) for a in fields(OPS[error.instance]) if is_required(a)]
             text = f"{error.instance} needs {' and '.join(needed)}"
             hint = f"- {error.instance}: {{{needed[0]}: ...}}"
