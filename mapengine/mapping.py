@@ -136,7 +136,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class OpCall:
-    """An op as it is written: its arguments still expressions. `path` is `rules[7].ops[0].split`."""
+    """An op as it is written, its arguments still expressions. `path`: `rules[7].ops[0].split`."""
 
     name: str
     arguments: dict[str, Any]
