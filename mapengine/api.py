@@ -150,7 +150,8 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
     """
     import filecmp
 
-    from mapengine.example import example_settings, write_example
+    from mapengine.example import example_settings
+    from mapengine.example_files import write_example
     from mapengine.storage import check_output, staging
 
     folder = Path(folder)

@@ -1,33 +1,29 @@
 """The small checkpoint that a mapping's `example:` describes, in any of its layouts.
 
 The example gives the names values; the rules' patterns and shapes say which tensors the source
-has, and the fields where its config keeps what. First as values (`example_inventory`), so that a
-mapping can be planned with no file at all; then, where it is to be run, as real files.
+has, and the fields where its config keeps what. All of it as values, so that a mapping can be
+planned with no file at all; `example_files` writes them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from mapengine import config_values
 from mapengine.binding import Binding, bind
 from mapengine.config_values import ValueProblem
 from mapengine.errors import MappingError, Problem
-from mapengine.expand import Step, expand
+from mapengine.expand import MOST_KEYS, Step, expand
 from mapengine.expressions import ExpressionError
-from mapengine.formats import FORMATS
 from mapengine.inventory import Address, Inventory, ResolvedFile, index_names
 from mapengine.lowering import shape_of
 from mapengine.mapping import MISSING, FilePattern, Layout, Mapping
 from mapengine.names import ModelNames, Scope, Settings, UnboundName
-from mapengine.sharding import SUFFIXES
+from mapengine.patterns import KeyPattern
 from mapengine.specs import (
-    DTYPES,
     FileContents,
     StoredTensor,
     TensorLocation,
@@ -54,7 +50,7 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
     bare = Inventory("the example", frozenset({*empty, *configs}), empty, configs)
     binding = bind(mapping, bare, layout, Settings(dict(mapping.example)))
     _check_complete(binding.names)
-    expansion = expand(binding)
+    expansion = expand(binding, keys=MOST_KEYS)
     if expansion.problems:  # what is wrong with the binding is told when the example is planned
         raise MappingError(*expansion.problems)
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
@@ -75,30 +71,6 @@ def example_settings(mapping: Mapping, layout: Layout) -> Settings:
         if name in mapping.fields and not mapping.fields[name].paths("source", layout)
     }
     return Settings(values)
-
-
-def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
-    """Writes the example into an empty folder; what must be set to run it is returned.
-
-    The values of the tensors depend on their keys alone, so every run gives the same files.
-    """
-    inventory = example_inventory(mapping, layout)
-    for name in inventory.configs:
-        if Path(name).suffix in SUFFIXES:
-            message = f"{name} is a tensor file, and an example's config is not written into one"
-            raise MappingError(Problem("ME223", message, mapping.source.where))
-    for name, contents in inventory.files.items():
-        specs = {key: stored.spec for key, stored in contents.tensors.items()}
-        format = FORMATS[SUFFIXES.get(Path(name).suffix, "safetensors")]
-        offsets = format.create(folder / name, specs, {"format": "pt"})
-        with (folder / name).open("r+b") as file:
-            for key, spec in specs.items():
-                file.seek(offsets[key])
-                file.write(_noise(key, spec.numel))
-        format.finish(folder / name, specs)
-    for name, config in inventory.configs.items():
-        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    return example_settings(mapping, layout)
 
 
 def _check_complete(names: ModelNames) -> None:
@@ -136,11 +108,13 @@ def _patterns(mapping: Mapping, layout: Layout) -> list[FilePattern]:
     """The files a layout is written as: its patterns if it has any, else its first plain name."""
     patterns = mapping.source.files(layout)
     with_indices = [p for p in patterns if p.pattern.names or p.prefix]
-    plain = [p for p in patterns if p.is_plain]
-    if not (with_indices or plain):
-        where = mapping.source.where
-        raise MappingError(Problem("ME223", "no file of this layout has a name to write", where))
+    plain = [p for p in patterns if p.is_plain] or [_named(p) for p in patterns if p.is_glob]
     return with_indices or plain[:1]
+
+
+def _named(glob: FilePattern) -> FilePattern:
+    """A file that a glob finds: `*.safetensors` is written as `model.safetensors`."""
+    return replace(glob, pattern=KeyPattern.parse(glob.pattern.text.replace("*", "model")))
 
 
 def _file_names(mapping: Mapping, layout: Layout) -> list[ResolvedFile]:
@@ -163,16 +137,29 @@ def _file_names(mapping: Mapping, layout: Layout) -> list[ResolvedFile]:
 
 def _files_of(pattern: FilePattern, names: ModelNames) -> Iterator[ResolvedFile]:
     indices = index_names(pattern, names.mapping.dims.get, names.known)
-    ranges = [names.range_of(name) for name in indices]
-    for name, values in zip(indices, ranges, strict=True):
+    ranges = []
+    for name in indices:
+        values = names.range_of(name)
+        values = _counted(pattern, names) if values is None else values
         if values is None:
             message = f"how many files there are of {pattern.pattern.text!r} is not said"
             raise ValueProblem(message, f"give {name!r} a range under dims")
-    for chosen in product(*(values or () for values in ranges)):
+        ranges.append(values)
+    for chosen in product(*ranges):
         inside = dict(zip(indices, chosen, strict=True))
         scope = Scope(names, inside)
         prefix = pattern.prefix.fill(scope) if pattern.prefix else ""
         yield ResolvedFile(pattern.pattern.fill(scope), tuple(inside.items()), prefix)
+
+
+def _counted(pattern: FilePattern, names: ModelNames) -> Sequence[int | str] | None:
+    """The range of an index without one in `dims`: by the field that counts the files, if any."""
+    question = (("count", (pattern.pattern.text,)),)
+    for field in names.mapping.fields.values():
+        compute = field.compute
+        if compute is not None and compute.calls == question and not compute.names:
+            return range(names.value(field.name))
+    return None
 
 
 def _home(address: Address, files: Sequence[ResolvedFile], binding: Binding) -> tuple[str, str]:
@@ -199,20 +186,3 @@ def _config(mapping: Mapping, layout: Layout) -> dict[str, Any]:
             if file:
                 config_values.put(configs.setdefault(file, {}), steps, value)
     return configs
-
-
-def _noise(key: str, count: int) -> bytes:
-    """`count` bfloat16 values between 2**-8 and 2**-5, either sign, decided by the key alone.
-
-    Equal keys give equal values, so replicas of a tensor over ranks agree, as they must.
-    """
-    bits = hashlib.shake_256(key.encode()).digest(2 * count)
-    low, high = bits[0::2], bits[1::2]
-    # sign s, exponent 119..121, seven bits of mantissa: s0111 0111 | e mmmmmmm
-    top = bytes((byte & 0x80) | 0x3B | (byte & 1 and 0x04) for byte in high)
-    raw = bytearray(2 * count)
-    raw[0::2], raw[1::2] = low, top
-    return bytes(raw)
-
-
-assert DTYPES[DTYPE].size == 2

@@ -24,6 +24,8 @@ Label = str | None
 
 SPARE_KEYS = 50_000
 """How many more keys rules may name than a checkpoint has; beyond it a size is a lie."""
+MOST_KEYS = 4_000_000
+"""How many keys the rules may name where there is no checkpoint to go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,14 @@ class Expansion:
     problems: tuple[Problem, ...]
 
 
-def expand(binding: Binding) -> Expansion:
-    """Every rule that holds in the binding's layout, at every one of its loop indices."""
+def expand(binding: Binding, keys: int | None = None) -> Expansion:
+    """Every rule that holds in the binding's layout, at every one of its loop indices.
+
+    `keys` bounds how many the rules may name; by default it follows from those that are there.
+    """
     steps: list[Step] = []
     problems: list[Problem] = []
-    left = SPARE_KEYS + 4 * len(binding.tensors)
+    left = SPARE_KEYS + 4 * len(binding.tensors) if keys is None else keys
     for rule in binding.mapping.rules:
         if not rule.holds_in(binding.layout):
             continue

@@ -1,7 +1,7 @@
 """`rope_permute` and `rope_unpermute`: the two orders of rotary pairs within a head.
 
-Interleaved (Meta, Mistral): rows 2i and 2i+1 of a head turn together. Half-split (GPT-NeoX,
-Hugging Face): rows i and i + d/2 do. Row `2i + j` of a head goes to row `j * d/2 + i`.
+Interleaved, as in RoFormer (arXiv 2104.09864): rows 2i and 2i + 1 of a head turn together.
+Half-split, as transformers has it: rows i and i + d/2 do. Row `2i + j` goes to row `j * d/2 + i`.
 """
 
 from __future__ import annotations

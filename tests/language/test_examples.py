@@ -9,7 +9,7 @@ from language.checkpoints import read_checkpoint
 from language.test_cases import said
 from mapengine import api
 from mapengine.errors import MapengineError
-from mapengine.example import write_example
+from mapengine.example_files import write_example
 
 RANKED = """\
 mapengine: 1
