@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mapengine.api import run as run
     from mapengine.api import shipped_mappings as shipped_mappings
     from mapengine.api import validate as validate
+    from mapengine.checkpoints.inspection import inspect as inspect
     from mapengine.errors import CheckpointError as CheckpointError
     from mapengine.errors import MapengineError as MapengineError
     from mapengine.errors import MappingError as MappingError
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from mapengine.errors import PlanError as PlanError
     from mapengine.errors import Problem as Problem
     from mapengine.errors import Where as Where
-    from mapengine.inspection import inspect as inspect
-    from mapengine.mapping import Mapping as Mapping
-    from mapengine.plan import Plan as Plan
-    from mapengine.verify import verify as verify
+    from mapengine.language.mapping import Mapping as Mapping
+    from mapengine.planning.plan import Plan as Plan
+    from mapengine.verification import verify as verify
 
 _HOMES = {
     "mapengine.api": ("Job", "load", "plan", "run", "shipped_mappings", "validate"),
@@ -37,10 +37,10 @@ _HOMES = {
         "CheckpointError", "MapengineError", "MappingError", "OutputError", "PlanError",
         "Problem", "Where",
     ),
-    "mapengine.inspection": ("inspect",),
-    "mapengine.mapping": ("Mapping",),
-    "mapengine.plan": ("Plan",),
-    "mapengine.verify": ("verify",),
+    "mapengine.checkpoints.inspection": ("inspect",),
+    "mapengine.language.mapping": ("Mapping",),
+    "mapengine.planning.plan": ("Plan",),
+    "mapengine.verification": ("verify",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

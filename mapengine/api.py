@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mapengine.checks import check_mapping
-from mapengine.document import load_document
+from mapengine.binding.names import Settings
 from mapengine.errors import MapengineError, MappingError, PlanError, Problem, suggest
-from mapengine.mapping import Layout, Mapping
-from mapengine.names import Settings
-from mapengine.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
-from mapengine.reading import read_mapping
+from mapengine.language.document import load_document
+from mapengine.language.mapping import Layout, Mapping
+from mapengine.language.reading import read_mapping
+from mapengine.planning.checks import check_mapping
+from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 
 if TYPE_CHECKING:
-    from mapengine.execute import Progress, Result
+    from mapengine.checkpoints.execute import Progress, Result
 
 PathLike = str | Path
 
@@ -73,8 +73,8 @@ class Job:
 
 def plan(job: Job) -> Plan:
     """What a conversion will do, proven on the headers. Raises `MapengineError`."""
-    from mapengine.checkpoint import take_inventory
-    from mapengine.layouts import choose_layout
+    from mapengine.checkpoints.folder import take_inventory
+    from mapengine.planning.layouts import choose_layout
 
     mapping = load(job.mapping)
     inventory = take_inventory(Path(job.source), mapping, mapping.source)
@@ -93,7 +93,7 @@ def run(
     planned: Plan | None = None,
 ) -> Result:
     """Converts a checkpoint. Raises `MapengineError`, and then leaves nothing at `output`."""
-    from mapengine.execute import run_plan
+    from mapengine.checkpoints.execute import run_plan
 
     return run_plan(
         planned or plan(job),
@@ -124,8 +124,8 @@ def check_example(mapping: Mapping, layout: Layout) -> Plan:
 
     Raises `MapengineError`, also where there is no example.
     """
-    from mapengine.binding import bind
-    from mapengine.example import example_inventory, example_settings
+    from mapengine.binding.binding import bind
+    from mapengine.planning.example import example_inventory, example_settings
 
     inventory = example_inventory(mapping, layout)
     settings = example_settings(mapping, layout)
@@ -150,9 +150,9 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
     """
     import filecmp
 
-    from mapengine.example import example_settings
-    from mapengine.example_files import write_example
-    from mapengine.storage import check_output, staging
+    from mapengine.checkpoints.example_files import write_example
+    from mapengine.checkpoints.storage import check_output, staging
+    from mapengine.planning.example import example_settings
 
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)

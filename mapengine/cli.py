@@ -21,7 +21,7 @@ from mapengine import __version__
 if TYPE_CHECKING:
     from mapengine.api import Job
     from mapengine.errors import MapengineError, Problem
-    from mapengine.plan import Plan
+    from mapengine.planning.plan import Plan
 
 _EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."
 _DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
@@ -58,8 +58,8 @@ def _settings(
     context: click.Context, option: click.Parameter, pairs: Sequence[str]
 ) -> dict[str, Any]:
     """`name=value` pairs; values are read as in the YAML of a mapping."""
-    from mapengine.document import read_document
     from mapengine.errors import MapengineError
+    from mapengine.language.document import read_document
 
     values = {}
     for pair in pairs:
@@ -123,10 +123,10 @@ def run(
     Without --source, the mapping's small example is made and converted.
     """
     from mapengine import api
-    from mapengine.execute import default_workers
+    from mapengine.checkpoints.execute import default_workers
+    from mapengine.checkpoints.storage import check_output
     from mapengine.report.progress import progress
     from mapengine.report.units import size_text
-    from mapengine.storage import check_output
 
     if dry_run:
         _print_plan(_planned(source, given), workers or default_workers(), as_json)
@@ -173,7 +173,7 @@ def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) 
 
     Without --source the mapping's example is planned, in its first layout or --layout.
     """
-    from mapengine.execute import default_workers
+    from mapengine.checkpoints.execute import default_workers
 
     _print_plan(_planned(source, given), workers or default_workers(), as_json)
 
@@ -248,7 +248,7 @@ def _mapping_files(paths: Sequence[Path]) -> list[Path]:
 @_JSON
 def inspect(folder: Path, as_json: bool) -> None:
     """Show what a checkpoint holds, from its headers."""
-    from mapengine.inspection import inspect as look
+    from mapengine.checkpoints.inspection import inspect as look
     from mapengine.report.checkpoints import inspection_text
 
     seen = look(folder)
@@ -267,7 +267,7 @@ def inspect(folder: Path, as_json: bool) -> None:
 def verify(folder: Path, load: bool, as_json: bool) -> None:
     """Check a converted checkpoint: its files against one another, and against the model class."""
     from mapengine.report.checkpoints import check_dict, checks_text
-    from mapengine.verify import verify as run_checks
+    from mapengine.verification import verify as run_checks
 
     checks = run_checks(folder, load=load)
     if as_json:
@@ -300,7 +300,7 @@ def list_mappings(as_json: bool) -> None:
 @click.option("--check", type=_PATH, help="Exit with 1 unless this file is it.")
 def schema(output: Path | None, check: Path | None) -> None:
     """Print the JSON Schema of mapping files, for editors and CI."""
-    from mapengine.schema import schema_text
+    from mapengine.language.schema import schema_text
 
     if check is not None:
         fresh = check.is_file() and check.read_text(encoding="utf-8") == schema_text()

@@ -198,7 +198,7 @@ def test_set_values_are_read_as_yaml(example, tmp_path):
 
 def test_an_interrupt_leaves_nothing_and_exits_with_130(tmp_path):
     code = (
-        "import sys, time, mapengine.cli as c, mapengine.gather as g\n"
+        "import sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
         "inner = g.Reader.write\n"
         "def slow(*a): print('at work', flush=True); time.sleep(0.3); inner(*a)\n"
         "g.Reader.write = slow\n"

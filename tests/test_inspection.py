@@ -6,8 +6,8 @@ import torch
 from golden.sources import write_json
 from safetensors.torch import save_file
 
+from mapengine.checkpoints.inspection import FileSummary, KeyGroup, Total, inspect
 from mapengine.errors import CheckpointError
-from mapengine.inspection import FileSummary, KeyGroup, Total, inspect
 
 
 def write_folder(folder: Path) -> Path:

@@ -5,8 +5,6 @@ import torch
 
 from mapengine import api
 from mapengine.errors import OpError
-from mapengine.expand import Family
-from mapengine.families import apply_op, settle
 from mapengine.ops import Axes, Fan
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
@@ -14,6 +12,8 @@ from mapengine.ops.rope_permute import RopePermute
 from mapengine.ops.same import Same
 from mapengine.ops.split import Concat, Split
 from mapengine.ops.stack import Stack, Unstack
+from mapengine.planning.expand import Family
+from mapengine.planning.families import apply_op, settle
 from mapengine.specs import StoredTensor, TensorLocation, TensorSpec, contiguous_strides
 from mapengine.views import View
 

@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mapengine.api import Job, run
+from mapengine.checkpoints.inspection import read_folder
 from mapengine.errors import CheckpointError
-from mapengine.expected_keys import expected_keys
-from mapengine.inspection import read_folder
-from mapengine.verify import verify
-from mapengine.verify.differences import reported
-from mapengine.verify.oracle import loading_info, quiet
-from mapengine.verify.subject import Subject
+from mapengine.verification import verify
+from mapengine.verification.differences import reported
+from mapengine.verification.expected_keys import expected_keys
+from mapengine.verification.oracle import loading_info, quiet
+from mapengine.verification.subject import Subject
 
 MAPPING = Path(__file__).parent.parent / "mappings" / "mixtral.yaml"
 CASE = CASES["gqa_float32"]  # 2 layers, 3 experts
@@ -495,8 +495,8 @@ def test_a_load_report_without_the_data_is_a_true_one(copied):
 def test_files_and_receipt_are_checked_without_torch(converted):
     script = (
         "import sys; from pathlib import Path\n"
-        "from mapengine.inspection import inspect, read_folder\n"
-        "from mapengine.verify import CHECKS, Subject\n"
+        "from mapengine.checkpoints.inspection import inspect, read_folder\n"
+        "from mapengine.verification import CHECKS, Subject\n"
         "folder = Path(sys.argv[1]); inspect(folder); subject = Subject(read_folder(folder))\n"
         "assert all(check(subject).passed for check in CHECKS[:2])\n"
         "assert not {'torch', 'transformers'} & sys.modules.keys()\n"

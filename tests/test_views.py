@@ -10,8 +10,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
+from mapengine.checkpoints.gather import Reader
 from mapengine.errors import OpError
-from mapengine.gather import Reader
 from mapengine.ops import Axes, Fan
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
@@ -21,7 +21,7 @@ from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
 from mapengine.ops.same import Copy, Same
 from mapengine.ops.split import Concat, Split
 from mapengine.ops.stack import Stack, Unstack
-from mapengine.pieces import is_laid_out, is_plain_copy, pieces
+from mapengine.planning.pieces import is_laid_out, is_plain_copy, pieces
 from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, contiguous_strides
 from mapengine.views import Joined, Lazy, View
 

@@ -10,8 +10,8 @@ from mapengine.report.problems import problem_dict, problem_text
 from mapengine.report.units import size_text
 
 if TYPE_CHECKING:
-    from mapengine.inspection import Inspection
-    from mapengine.verify import Check
+    from mapengine.checkpoints.inspection import Inspection
+    from mapengine.verification import Check
 
 
 def inspection_text(seen: Inspection) -> str:

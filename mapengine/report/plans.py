@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapengine.errors import printable
-from mapengine.expressions import Expression
-from mapengine.mapping import OpCall, Rule
-from mapengine.plan import Plan, PlannedTensor
+from mapengine.language.expressions import Expression
+from mapengine.language.mapping import OpCall, Rule
+from mapengine.planning.plan import Plan, PlannedTensor
 from mapengine.report.units import size_text
 
 FORMAT_VERSION = "1.0"
@@ -78,7 +78,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan, workers: int) -> list[str]:
-    from mapengine.execute import companions
+    from mapengine.checkpoints.execute import companions
 
     count = sum(len(shard.tensors) for shard in plan.shards)
     files = [*plan.configs, *companions(plan)]
@@ -138,7 +138,7 @@ def _aligned(cells: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
 
 def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
     """The whole plan for JSON: rules, shards with their tensors, configs, totals in bytes."""
-    from mapengine.execute import companions
+    from mapengine.checkpoints.execute import companions
 
     return {
         "format_version": FORMAT_VERSION,

@@ -8,8 +8,8 @@ import yaml
 from language.checkpoints import read_checkpoint
 from language.test_cases import said
 from mapengine import api
+from mapengine.checkpoints.example_files import write_example
 from mapengine.errors import MapengineError
-from mapengine.example_files import write_example
 
 RANKED = """\
 mapengine: 1

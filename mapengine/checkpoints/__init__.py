@@ -1,0 +1,1 @@
+"""Folders of tensor files: taken stock of, read by range, written, published."""

@@ -1,0 +1,196 @@
+"""Run a plan: make every shard in a staging folder, then publish the whole by one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mapengine import __version__
+from mapengine.checkpoints import storage
+from mapengine.checkpoints.folder import INDEX_SUFFIX
+from mapengine.checkpoints.gather import Reader
+from mapengine.errors import OpError, OutputError, PlanError, Problem
+from mapengine.executors import EXECUTORS
+from mapengine.formats import FORMATS
+from mapengine.planning.pieces import Piece, pieces
+from mapengine.planning.plan import Plan, PlannedTensor
+
+RECEIPT_VERSION = "1.0"
+_METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run has published. Sizes are in bytes."""
+
+    output: str
+    files: dict[str, int]
+    tensors: int
+    bytes_read: int
+    bytes_written: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run_plan(
+    plan: Plan,
+    source: Path,
+    output: Path,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Writes the checkpoint a plan describes. Until it is whole, `output` is what it was before.
+
+    `progress` is called with the bytes of tensors done since the last call. Raises `OutputError`
+    before anything is written where the output cannot be, and after that for a disk that fails;
+    `PlanError` where a value does not survive an op.
+    """
+    storage.check_output(output, source, overwrite, plan.bytes_written)
+    try:
+        with storage.staging(output) as folder:
+            _write_shards(plan, source, folder, workers or default_workers(), progress)
+            _write_companions(plan, source, folder)
+            _write_json_files(plan, folder)
+            for path in folder.iterdir():
+                storage.sync_file(path)
+            files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    except OSError as error:
+        place = error.filename2 or error.filename or output
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        message = f"{place}: {reason}; nothing is left at {output}"
+        raise OutputError(Problem("ME614", message)) from error
+    tensors = sum(len(shard.tensors) for shard in plan.shards)
+    return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written)
+
+
+def default_workers() -> int:
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    tensor: PlannedTensor
+    piece: Piece
+    target: int
+    offset: int
+
+
+def _write_shards(
+    plan: Plan, source: Path, folder: Path, workers: int, progress: Progress | None
+) -> None:
+    format = FORMATS[plan.format]
+    with contextlib.ExitStack() as opened:
+        reader = Reader(_descriptors(plan, source, opened))
+        tasks: list[_Task] = []
+        for shard in plan.shards:
+            path = folder / shard.name
+            specs = {tensor.key: tensor.spec for tensor in shard.tensors}
+            offsets = format.create(path, specs, _METADATA)
+            target = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            opened.callback(os.close, target)
+            tasks += [
+                _Task(tensor, piece, target, offsets[tensor.key])
+                for tensor in shard.tensors
+                for piece in pieces(tensor.content)
+            ]
+        for done in EXECUTORS["local"](lambda task: _write(task, reader), tasks, workers):
+            if progress:
+                progress(done)
+    for shard in plan.shards:
+        specs = {tensor.key: tensor.spec for tensor in shard.tensors}
+        format.finish(folder / shard.name, specs)
+
+
+def _descriptors(plan: Plan, source: Path, opened: contextlib.ExitStack) -> Callable[[str], int]:
+    """Every source file, open, and still of the size it was planned with."""
+    files = {}
+    for name, size in plan.source_files.items():
+        file = opened.enter_context(storage.open_file(source / name))
+        if os.fstat(file.fileno()).st_size != size:
+            raise OutputError(Problem("ME615", f"{name} has changed since it was planned"))
+        files[name] = file.fileno()
+    return files.__getitem__
+
+
+def _write(task: _Task, reader: Reader) -> int:
+    try:
+        reader.write(task.piece, task.target, task.offset)
+    except OpError as error:
+        rule = task.tensor.rule
+        problem = error.at(rule.where, rule.path)
+        message = f"{task.tensor.key}: {problem.message}"
+        raise PlanError(Problem(problem.code, message, rule.where, rule.path, error.help)) from None
+    return task.piece.content.spec.nbytes
+
+
+def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
+    for name in companions(plan):
+        with storage.open_file(source / name) as file, (folder / name).open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+
+
+def companions(plan: Plan) -> list[str]:
+    """The files carried over as they are: those the mapping names that lie beside the source."""
+    there = plan.binding.names.inventory.names
+    made = {*plan.configs, *(shard.name for shard in plan.shards)}
+    return [name for name in plan.mapping.files if name in there and name not in made]
+
+
+def _write_json_files(plan: Plan, folder: Path) -> None:
+    if len(plan.shards) > 1:
+        stem = plan.shards[0].name.rsplit("-", 3)[0]
+        suffix = plan.shards[0].name.rpartition(".")[2]
+        _write_json(folder / f"{stem}.{suffix}{INDEX_SUFFIX}", _index(plan))
+    for name, config in plan.configs.items():
+        _write_json(folder / name, config)
+    _write_json(folder / storage.RECEIPT, _receipt(plan, folder))
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with path.open("x", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def _index(plan: Plan) -> dict[str, Any]:
+    """As transformers writes it."""
+    return {
+        "metadata": {
+            "total_parameters": sum(tensor.spec.numel for tensor in plan.tensors),
+            "total_size": plan.bytes_written,
+        },
+        "weight_map": {t.key: shard.name for shard in plan.shards for t in shard.tensors},
+    }
+
+
+def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
+    """What was written, from what, by which mapping. The same inputs give the same receipt."""
+    settings = plan.binding.names.settings
+    return {
+        "format_version": RECEIPT_VERSION,
+        "mapengine": __version__,
+        "mapping": {
+            "name": plan.mapping.name,
+            "sha256": plan.mapping.sha256,
+            "text": plan.mapping.document.text,
+        },
+        "fingerprint": plan.fingerprint,
+        "options": {
+            "dtype": plan.options.dtype,
+            "format": plan.format,
+            "max_shard_size": plan.options.max_shard_size,
+            "preset": settings.preset,
+            "set": dict(settings.values),
+        },
+        "source": {"layout": sorted(plan.binding.layout), "files": plan.source_files},
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }

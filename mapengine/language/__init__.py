@@ -1,0 +1,1 @@
+"""The mapping language: text in, a typed `Mapping` out."""

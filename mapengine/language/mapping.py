@@ -1,0 +1,199 @@
+"""A mapping file as typed values. `reading.py` makes them; past it nobody sees a dict."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapengine.errors import Where
+from mapengine.language.document import Document
+from mapengine.language.expressions import Expression
+from mapengine.language.patterns import KeyPattern
+
+Layout = frozenset[str]
+"""The layouts that hold together: one of each of a side's choices."""
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING", "__slots__": ()})()
+"""Told apart from null, which is a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigPath:
+    """A place in a config: the steps into the object, and the file where it is not the side's."""
+
+    steps: tuple[str, ...]
+    file: str | None = None
+
+    def __str__(self) -> str:
+        path = ".".join(step.replace(".", r"\.") for step in self.steps)
+        return f"{self.file}:{path}" if self.file else path
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value that may differ by layout: `(None, value)` for all, or one entry per layout."""
+
+    entries: tuple[tuple[str | None, Any], ...] = ()
+
+    def at(self, layout: Layout, default: Any = MISSING) -> Any:
+        for name, value in self.entries:
+            if name is None or name in layout:
+                return value
+        return default
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigField:
+    """A name for expressions, and its place on either side. `default` is by side."""
+
+    name: str
+    places: dict[str, Choice]
+    defaults: dict[str, Expression]
+    value: Choice
+    compute: Expression | None
+    type: str | None
+    words: dict[str, Any]
+    when: Expression | None
+    optional: bool
+    each: str | None
+    where: Where
+
+    def paths(self, side: str, layout: Layout) -> tuple[ConfigPath, ...]:
+        """Where the field stands on a side; empty where it has no place there."""
+        paths: tuple[ConfigPath, ...] = self.places[side].at(layout, ())
+        return paths
+
+
+@dataclass(frozen=True, slots=True)
+class FilePattern:
+    """Files by name, glob (`*`) or pattern (`{rank:02}`), and what their keys hang below."""
+
+    pattern: KeyPattern
+    prefix: KeyPattern | None
+    where: Where
+
+    @property
+    def is_glob(self) -> bool:
+        return "*" in self.pattern.text
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.is_glob and not self.pattern.names
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """The config's file, and the steps to the object in it that is the config."""
+
+    file: str
+    at: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SideLayout:
+    """One published form: what of the side it says differently."""
+
+    name: str
+    tensors: tuple[FilePattern, ...] | None
+    config: ConfigFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """`source` or `target`: a folder with tensors and a config."""
+
+    name: str
+    tensors: tuple[FilePattern, ...]
+    config: ConfigFile | None
+    choices: tuple[tuple[SideLayout, ...], ...]
+    ignore_tensors: tuple[KeyPattern, ...]
+    ignore_config: tuple[ConfigPath, ...]
+    dtype: str | None
+    root: str
+    model: str | None
+    where: Where
+
+    def layouts(self) -> Iterator[Layout]:
+        """Every combination of one layout of each choice, the first ones first."""
+        combined: list[Layout] = [frozenset()]
+        for choice in self.choices:
+            combined = [have | {one.name} for have in combined for one in choice]
+        return iter(combined)
+
+    def _chosen(self, layout: Layout) -> list[SideLayout]:
+        return [one for choice in self.choices for one in choice if one.name in layout]
+
+    def files(self, layout: Layout) -> tuple[FilePattern, ...]:
+        """The file patterns of a layout: its own, or else the side's."""
+        return next((o.tensors for o in self._chosen(layout) if o.tensors), self.tensors)
+
+    def config_file(self, layout: Layout) -> ConfigFile | None:
+        return next((o.config for o in self._chosen(layout) if o.config), self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class OpCall:
+    """An op as it is written, its arguments still expressions. `path`: `rules[7].ops[0].split`."""
+
+    name: str
+    arguments: dict[str, Any]
+    where: Where
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Source patterns, target patterns, and what happens on the way."""
+
+    sources: tuple[KeyPattern, ...]
+    targets: tuple[KeyPattern, ...]
+    shapes: tuple[tuple[Expression, ...], ...]
+    ops: tuple[OpCall, ...]
+    when: tuple[Expression, ...]
+    layouts: tuple[frozenset[str], ...]
+    optional: bool
+    scope: tuple[str, str]
+    where: Where
+    path: str
+
+    def holds_in(self, layout: Layout) -> bool:
+        return all(names & layout for names in self.layouts)
+
+    def __str__(self) -> str:
+        sources = ", ".join(p.text for p in self.sources)
+        targets = ", ".join(p.text for p in self.targets)
+        return sources if sources == targets else f"{sources} -> {targets}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Everything in a mapping file."""
+
+    name: str
+    title: str
+    sides: dict[str, Side]
+    files: tuple[str, ...]
+    fields: dict[str, ConfigField]
+    carry: tuple[ConfigPath, ...]
+    carry_rest: bool
+    presets: dict[str, dict[str, Any]]
+    dims: dict[str, Expression | tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    example: AnyMapping[str, Any] | None
+    document: Document = field(repr=False)
+
+    @property
+    def source(self) -> Side:
+        return self.sides["source"]
+
+    @property
+    def target(self) -> Side:
+        return self.sides["target"]
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's text: what the receipt names it by."""
+        return hashlib.sha256(self.document.text.encode()).hexdigest()

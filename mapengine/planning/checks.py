@@ -1,0 +1,247 @@
+"""What can be known to be wrong from a mapping file alone, before any checkpoint is there.
+
+Every name in every expression, also in those that no example evaluates; every index that an op
+makes or uses up; every key that two rules or two fields would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
+
+from mapengine.errors import Problem, Where, suggest
+from mapengine.language.arithmetic import place_of
+from mapengine.language.expression_syntax import CONSTANTS
+from mapengine.language.expressions import Expression
+from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
+from mapengine.language.patterns import KeyPattern, PatternError
+from mapengine.planning.fan_checks import check_fans, loops_of
+
+_RESERVED = {"layout", *CONSTANTS}
+
+
+def check_mapping(mapping: Mapping) -> list[Problem]:
+    """Every mistake that shows without a checkpoint, in the order of the file."""
+    problems = [
+        *_field_names(mapping),
+        *_config_names(mapping),
+        *_config_expressions(mapping),
+        *_circles(mapping),
+        *_file_patterns(mapping),
+        *_rule_expressions(mapping),
+        *_doubled_paths(mapping),
+        *check_fans(mapping),
+        *_doubled_keys(mapping),
+    ]
+    return sorted(dict.fromkeys(problems), key=_place)
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return (problem.where.line, problem.where.column) if problem.where else (0, 0)
+
+
+# -- names in expressions ---------------------------------------------------------------------
+
+
+def _unknown(
+    expression: Expression, known: Iterable[str], path: str, indices: Iterable[str] = ()
+) -> Iterator[Problem]:
+    """Names an expression cannot see. `indices` are those of the file that have no value here."""
+    words = [*known, "layout"]
+    for name in sorted(expression.names.difference(words)):
+        where = _where_of(name, expression)
+        if name in indices:
+            message = f"{name!r} is an index, and has no one value here"
+            yield Problem(
+                "ME218", message, where, path, "an index has a value where the rule loops"
+            )
+        else:
+            yield Problem("ME218", f"there is no name {name!r}", where, path, suggest(name, words))
+    yield from _patterns_asked_for(expression, path)
+
+
+def _where_of(name: str, expression: Expression) -> Where | None:
+    found = re.search(rf"\b{re.escape(name)}\b", expression.text)
+    return place_of(expression.where, expression.text, found.start() if found else 0, len(name))
+
+
+def _patterns_asked_for(expression: Expression, path: str) -> Iterator[Problem]:
+    for function, words in expression.calls:
+        try:
+            if function == "count":
+                KeyPattern.parse(str(words[0]))
+        except PatternError as error:
+            yield Problem("ME212", str(error), expression.where, path, error.help)
+
+
+def _condition(when: Expression, path: str) -> Iterator[Problem]:
+    if isinstance(when.tree, ast.Constant) and not isinstance(when.tree.value, bool):
+        message = f"a condition is true or false, never {when.text}"
+        yield Problem("ME218", message, when.where, path)
+
+
+def _config_expressions(mapping: Mapping) -> Iterator[Problem]:
+    indices = mapping.dims.keys()
+    for name, expression, path in _expressions_of_config(mapping):
+        yield from _unknown(expression, mapping.fields, path, indices)
+        if name == "when":
+            yield from _condition(expression, path)
+
+
+def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, str]]:
+    for field in mapping.fields.values():
+        path = f"config.{field.name}"
+        for word, expression in (("compute", field.compute), ("when", field.when)):
+            if expression is not None:
+                yield word, expression, f"{path}.{word}"
+        for default in field.defaults.values():
+            yield "default", default, f"{path}.default"
+    for index, size in mapping.dims.items():
+        if isinstance(size, Expression):
+            yield "dims", size, f"dims.{index}"
+
+
+def _rule_expressions(mapping: Mapping) -> Iterator[Problem]:
+    known = {*mapping.fields, *mapping.dims}
+    for rule in mapping.rules:
+        for pattern in (*rule.sources, *rule.targets):
+            for hole in pattern.holes:
+                for problem in _unknown(hole.expression, known, rule.path):
+                    yield Problem(
+                        problem.code, problem.message, rule.where, rule.path, problem.help
+                    )
+        inside = {*mapping.fields, *loops_of(rule, mapping)}
+        for when in rule.when:
+            yield from _unknown(when, inside, f"{rule.path}.when", mapping.dims)
+            yield from _condition(when, f"{rule.path}.when")
+        for path, expression in _expressions_of(rule):
+            yield from _unknown(expression, inside, path, mapping.dims)
+
+
+def _expressions_of(rule: Rule) -> Iterator[tuple[str, Expression]]:
+    for shape in dict.fromkeys(rule.shapes):
+        yield from ((f"{rule.path}.shape", size) for size in shape)
+    for call in rule.ops:
+        for value in call.arguments.values():
+            listed: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+            yield from ((call.path, one) for one in listed if isinstance(one, Expression))
+
+
+# -- names that others refer to ---------------------------------------------------------------
+
+
+def _field_names(mapping: Mapping) -> Iterator[Problem]:
+    for field in mapping.fields.values():
+        path = f"config.{field.name}"
+        if field.name in _RESERVED:
+            message = f"{field.name!r} means something else in expressions"
+            yield Problem("ME219", message, field.where, path, "call the field something else")
+        if field.name in mapping.dims:
+            message = f"{field.name!r} is an index too; in a rule it could mean either"
+            yield Problem("ME219", message, field.where, path, "call one of them something else")
+        if field.each is not None and not isinstance(mapping.dims.get(field.each), Expression):
+            message = f"there is no index {field.each!r} that counts"
+            where = mapping.document.where(("config", field.name, "each"))
+            hint = suggest(field.each, mapping.dims) or f"indices: {', '.join(mapping.dims)}"
+            yield Problem("ME218", message, where, f"{path}.each", hint)
+
+
+def _config_names(mapping: Mapping) -> Iterator[Problem]:
+    """Presets and the example speak of fields."""
+    groups: list[tuple[tuple[str, ...], Iterable[str]]] = [
+        (("presets", name), values) for name, values in mapping.presets.items()
+    ]
+    for path, values in [*groups, (("example",), mapping.example or {})]:
+        for name in values:
+            if name not in mapping.fields:
+                where = mapping.document.where_key((*path, name))
+                hint = suggest(name, mapping.fields)
+                message = f"no config field is called {name!r}"
+                yield Problem("ME218", message, where, ".".join(path), hint)
+
+
+def _circles(mapping: Mapping) -> Iterator[Problem]:
+    """Fields that no file can say, and that need one another."""
+    needs = {
+        field.name: sorted(_needed(field).names & mapping.fields.keys())
+        for field in mapping.fields.values()
+        if not field.places["source"].entries and not field.value.entries and _needed(field)
+    }
+    done: set[str] = set()
+    for start in needs:
+        trail: list[str] = [start]
+        while trail:
+            name = next((n for n in needs.get(trail[-1], []) if n in needs and n not in done), None)
+            if name in trail:
+                circle = [*trail[trail.index(name) :], name]
+                where = mapping.fields[name].where
+                yield Problem("ME404", " needs ".join(circle), where, f"config.{name}")
+                done.update(circle)
+            elif name is not None:
+                trail.append(name)
+                continue
+            done.add(trail.pop())
+
+
+def _needed(field: ConfigField) -> Expression:
+    return field.compute or field.defaults.get("source") or Expression("null")
+
+
+# -- files, paths and keys --------------------------------------------------------------------
+
+
+def _file_patterns(mapping: Mapping) -> Iterator[Problem]:
+    for side in mapping.sides.values():
+        for layout in side.layouts():
+            for pattern in side.files(layout):
+                yield from _one_count(pattern, mapping)
+        for ignored in side.ignore_tensors:
+            for hole in ignored.holes:
+                known = {*mapping.fields, *mapping.dims}
+                yield from _unknown(hole.expression, known, f"{side.name}.ignore")
+    target = mapping.target
+    if not any(pattern.is_plain for layout in target.layouts() for pattern in target.files(layout)):
+        message = "none of the target's tensors is a plain file name, so there is nothing to write"
+        yield Problem("ME223", message, target.where, "target.tensors")
+
+
+def _one_count(pattern: FilePattern, mapping: Mapping) -> Iterator[Problem]:
+    names = pattern.pattern.names - mapping.dims.keys() - mapping.fields.keys()
+    if len(names) > 1:
+        message = f"{' and '.join(sorted(names))} have no range"
+        help = "give all but one of them a range under dims"
+        yield Problem("ME218", message, pattern.where, "", help)
+    for hole in pattern.prefix.holes if pattern.prefix else ():
+        known = {*mapping.fields, *mapping.dims, *pattern.pattern.names}
+        yield from _unknown(hole.expression, known, "prefix")
+
+
+def _doubled_paths(mapping: Mapping) -> Iterator[Problem]:
+    """Config paths of the target that two fields write, whatever holds."""
+    for layout in mapping.source.layouts():
+        writers: dict[str, ConfigField] = {}
+        for field in mapping.fields.values():
+            for path in field.paths("target", layout) if field.when is None else ():
+                other = writers.setdefault(str(path), field)
+                if other is not field:
+                    message = f"{path} is written twice: by {other.name} ({other.where}) too"
+                    yield Problem("ME409", message, field.where, f"config.{field.name}")
+
+
+def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
+    """Keys that two rules name in the same words, whatever holds."""
+    always = [rule for rule in mapping.rules if not rule.when and not rule.optional]
+    layouts = list(mapping.source.layouts())
+    for first, second in combinations(always, 2):
+        if not any(first.holds_in(one) and second.holds_in(one) for one in layouts):
+            continue
+        also = f"by {first.path} ({first.where}) too"
+        for key in sorted({p.text for p in first.sources} & {p.text for p in second.sources}):
+            message = f"{key} is used twice: {also}"
+            yield Problem("ME312", message, second.where, second.path)
+        for key in sorted({p.text for p in first.targets} & {p.text for p in second.targets}):
+            message = f"{key} is made twice: {also}"
+            yield Problem("ME313", message, second.where, second.path)

@@ -1,0 +1,149 @@
+"""Which of a side's layouts a checkpoint has. Exactly one must fit; nothing is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
+
+from mapengine.binding.binding import Binding, bind, no_config, settings_problems
+from mapengine.binding.config_values import ABSENT
+from mapengine.binding.inventory import Inventory, wildcard_match
+from mapengine.binding.names import ModelNames, Settings
+from mapengine.errors import PlanError, Problem, suggest
+from mapengine.language.mapping import Layout, Mapping, Side
+from mapengine.planning.expand import expand
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How far a layout is from fitting: `unmatched` counts the keys and paths that differ."""
+
+    layout: Layout
+    lacks: tuple[str, ...]
+    unmatched: int
+    binding: Binding | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def choose_layout(
+    mapping: Mapping,
+    inventory: Inventory,
+    settings: Settings,
+    wanted: Layout | None = None,
+    read: str = "source",
+) -> Binding:
+    """The binding in the one layout that fits. Raises `PlanError` where none does, or several.
+
+    A layout that fits but for some of its keys is bound all the same: the plan says which.
+    """
+    if problems := list(settings_problems(mapping, settings)):
+        raise PlanError(*problems)
+    side = mapping.sides[read]
+    layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
+    if not layouts:
+        known = [one.name for choice in side.choices for one in choice]
+        name = "+".join(sorted(wanted or ()))
+        hint = suggest(name, known) or f"layouts: {', '.join(known) or 'none'}"
+        raise PlanError(Problem("ME422", f"there is no layout {name!r}", help=hint))
+    if len(layouts) == 1:
+        return bind(mapping, inventory, layouts[0], settings, read)
+    fits = [_shallow(mapping, inventory, layout, settings, read) for layout in layouts]
+    near = [fit for fit in fits if not fit.lacks]
+    if not near:
+        raise PlanError(_none_fits(mapping, fits, inventory, read))
+    if len(near) == 1:
+        return bind(mapping, inventory, near[0].layout, settings, read)
+    deep = [_deep(mapping, inventory, fit.layout, settings, read) for fit in near]
+    best = min(fit.unmatched for fit in deep)
+    nearest = [fit for fit in deep if fit.unmatched == best]
+    if len(nearest) > 1:
+        raise PlanError(*_several_fit(nearest, inventory, side))
+    assert nearest[0].binding is not None
+    return nearest[0].binding
+
+
+def _several_fit(fits: list[Fit], inventory: Inventory, side: Side) -> list[Problem]:
+    """What is wrong in all of them, which may be why none stands out; or else that they tie."""
+    shared = [p for p in fits[0].problems if all(p in fit.problems for fit in fits)]
+    names = " and ".join(_name(fit.layout, side) for fit in fits)
+    verb = "are equally near to" if fits[0].unmatched else "both fit"
+    message = f"{names} {verb} what is in {inventory.folder}"
+    return shared or [Problem("ME421", message, side.where, help="--layout NAME decides")]
+
+
+def _name(layout: Layout, side: Side) -> str:
+    names = [one.name for choice in side.choices for one in choice if one.name in layout]
+    return "+".join(names) or "the one layout"
+
+
+def _shallow(
+    mapping: Mapping, inventory: Inventory, layout: Layout, settings: Settings, read: str
+) -> Fit:
+    """What a layout lacks of its files and of the config paths it cannot do without."""
+    names = ModelNames(mapping, inventory, layout, settings, read)
+    side = names.side
+    lacks = []
+    names_of_files = frozenset(n for n in inventory.names if not n.endswith(".json"))
+    if not any(wildcard_match(pattern, names_of_files) for pattern in side.files(layout)):
+        texts = " or ".join(pattern.pattern.text for pattern in side.files(layout))
+        lacks.append(f"there is no {texts} in {inventory.folder}")
+    config, main = names.config(None), side.config_file(layout)
+    if main and not isinstance(config, AnyMapping):
+        lacks.append(no_config(names, main, config))
+        return Fit(layout, tuple(lacks), len(lacks))
+    absent = list(_required_but_absent(names))
+    if absent:
+        has = f" (has {', '.join(list(config)[:6])})" if main and config else ""
+        lacks.append(f"the config lacks {', '.join(absent[:6])}{has}")
+    return Fit(layout, tuple(lacks), len(lacks) + len(absent))
+
+
+def _required_but_absent(names: ModelNames) -> Iterator[str]:
+    settings, mapping = names.settings, names.mapping
+    preset = mapping.presets.get(settings.preset or "", {})
+    for field in mapping.fields.values():
+        paths = field.paths(names.side.name, names.layout)
+        stands_in = (
+            field.defaults.get(names.side.name) or field.compute or field.value.entries
+        ) or (field.name in settings.values or field.name in preset)
+        if (
+            paths
+            and not stands_in
+            and field.when is None
+            and all(names.at(path) is ABSENT for path in paths)
+        ):
+            yield str(paths[0])
+
+
+def _deep(
+    mapping: Mapping, inventory: Inventory, layout: Layout, settings: Settings, read: str
+) -> Fit:
+    """How many keys a layout misses or leaves over, and how many config keys it does not read."""
+    binding = bind(mapping, inventory, layout, settings, read)
+    expansion = expand(binding)
+    wanted = {member for step in expansion.steps for member in step.sources.members}
+    ignored = sum(is_ignored(binding, key) for key, _ in binding.tensors.keys() - wanted)
+    unmatched = len(wanted ^ binding.tensors.keys()) - ignored
+    config = sum(problem.code.startswith("ME4") for problem in binding.problems)
+    problems = (*binding.problems, *expansion.problems)
+    return Fit(layout, (), unmatched + config, binding, problems)
+
+
+def is_ignored(binding: Binding, key: str) -> bool:
+    """Whether a tensor of the side that is read is left behind by name."""
+    return key in binding.ignored or key.startswith(binding.ignored_below)
+
+
+def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:
+    fits = sorted(fits, key=lambda fit: fit.unmatched)
+    shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
+    if shared:
+        message = f"no layout fits: {'; '.join(shared)}"
+        return Problem("ME420", message, mapping.sides[read].where)
+    told: dict[tuple[str, ...], list[str]] = {}
+    for fit in fits:
+        told.setdefault(fit.lacks[:3], []).append(_name(fit.layout, mapping.sides[read]))
+    lines = [f"\n  {', '.join(names)}: {'; '.join(lacks)}" for lacks, names in told.items()]
+    message = f"no layout fits what is in {inventory.folder}{''.join(lines[:4])}"
+    return Problem("ME420", message, mapping.sides[read].where)

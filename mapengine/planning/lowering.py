@@ -1,0 +1,193 @@
+"""Steps to tensors: each rule's ops run on views of the stored tensors, and shapes are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from mapengine.binding.binding import Binding
+from mapengine.binding.config_values import ValueProblem, told
+from mapengine.binding.names import ModelNames, Scope, UnboundName
+from mapengine.errors import OpError, Problem
+from mapengine.language.expressions import Expression, ExpressionError
+from mapengine.language.mapping import OpCall, Rule
+from mapengine.ops import Axes, Op
+from mapengine.ops.rearrange import axis_names
+from mapengine.planning.expand import Family, Label, Step
+from mapengine.planning.families import apply_op, bind_op, settle
+from mapengine.specs import StoredTensor
+from mapengine.views import Lazy, View
+
+Made = tuple[str, Lazy, Rule]
+
+
+class StopStep(Exception):
+    """A step that cannot go on, for a reason already noted."""
+
+
+def lower(steps: Sequence[Step], binding: Binding) -> tuple[list[Made], list[Problem]]:
+    """Every target tensor, and one problem for each rule and cause that stands in the way."""
+    lowering = _Lowering(binding)
+    for step in steps:
+        try:
+            lowering.step(step)
+        except (StopStep, UnboundName):
+            continue
+    return list(lowering.made.values()), list(lowering.problems.values())
+
+
+class _Lowering:
+    def __init__(self, binding: Binding) -> None:
+        self.binding = binding
+        self.made: dict[str, Made] = {}
+        self.problems: dict[tuple[str, str], Problem] = {}
+        self._ops: dict[int, Op] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {}
+
+    def step(self, step: Step) -> None:
+        rule = step.rule
+        sources = [self.binding.tensors.get(address) for address in step.sources.members]
+        if any(stored is None for stored in sources):
+            raise StopStep  # the missing ones are told once, for all rules together
+        stored = [one for one in sources if one is not None]
+        self._check_shapes(step, stored)
+        family: Family[Any] = Family(
+            step.sources.labels, step.sources.ranges, tuple(View.of(one) for one in stored)
+        )
+        for call in rule.ops:
+            family = self._apply(step, call, family)
+        try:
+            tensors = settle(family, step.targets)
+        except OpError as error:
+            self._note(error.at(rule.where, rule.path))
+            raise StopStep from None
+        for key, tensor in zip(step.targets.members, tensors, strict=True):
+            self._keep(key, cast("Lazy", tensor), rule)
+
+    def _keep(self, key: str, tensor: Lazy, rule: Rule) -> None:
+        if key in self.made:
+            other = self.made[key][2]
+            message = f"{key} is made twice: by {other.path} ({other.where}) too"
+            self._note(Problem("ME313", message, rule.where, rule.path), rule.path + other.path)
+        self.made[key] = (key, tensor, rule)
+
+    def _note(self, problem: Problem, cause: str = "") -> None:
+        self.problems.setdefault((problem.path, cause or problem.message), problem)
+
+    # -- ops ----------------------------------------------------------------------------------
+
+    def _apply(self, step: Step, call: OpCall, family: Family[Any]) -> Family[Any]:
+        scope = Scope(self.binding.names, step.indices)
+        try:
+            op = self._bound(step, call, family, scope)
+            made: Sequence[int | str] = ()
+            if op.makes is not None:
+                made = self._ranges(step, family)[op.makes.index]
+            return apply_op(family, op, made)
+        except OpError as error:
+            problem = error.at(call.where, call.path)
+        except ExpressionError as error:
+            where = error.where or call.where
+            problem = Problem("ME303", str(error), where, call.path, error.help)
+        self._note(problem)
+        raise StopStep from None
+
+    def _bound(self, step: Step, call: OpCall, family: Family[Any], scope: Scope) -> Op:
+        known = self._ops.get(id(call))
+        if known is not None:
+            return known
+        ranges = self._ranges(step, family)
+        op = bind_op(call, scope, ranges, len(ranges.get(None, ())))
+        axes = [a.pattern for a in vars(op).values() if isinstance(a, Axes)]
+        names = _names_in(call.arguments.values()).union(*map(axis_names, axes))
+        if not self._depends(names, step):
+            self._ops[id(call)] = op
+        return op
+
+    def _ranges(self, step: Step, family: Family[Any]) -> dict[Label, Sequence[int | str]]:
+        """The ranges an op may name: what is there, and what the target wants."""
+        ranges: dict[Label, Sequence[int | str]] = {}
+        for name in self.binding.mapping.dims:
+            size = self.binding.names.range_of(name)
+            if size is not None and name not in step.indices:
+                ranges[name] = size
+        ranges |= dict(zip(step.targets.labels, step.targets.ranges, strict=True))
+        ranges |= dict(zip(family.labels, family.ranges, strict=True))
+        return ranges
+
+    # -- shapes -------------------------------------------------------------------------------
+
+    def _check_shapes(self, step: Step, stored: Sequence[StoredTensor]) -> None:
+        rule = step.rule
+        if not rule.shapes:
+            return
+        each = len(stored) // len(rule.sources)
+        wrong = False
+        for i, one in enumerate(stored):
+            wanted = rule.shapes[i // each]
+            sizes = self._shape(step, wanted)
+            if one.spec.shape != sizes:
+                self._note(self._misshapen(step, i, one, wanted, sizes), "shape")
+                wrong = True
+        if wrong:
+            raise StopStep
+
+    def _shape(self, step: Step, wanted: tuple[Expression, ...]) -> tuple[int, ...]:
+        known = self._shapes.get(id(wanted))
+        if known is not None:
+            return known
+        rule = step.rule
+        try:
+            sizes = shape_of(wanted, self.binding.names, step)
+        except ExpressionError as error:
+            where, path = error.where or rule.where, f"{rule.path}.shape"
+            self._note(Problem("ME303", str(error), where, path, error.help))
+            raise StopStep from None
+        if not self._depends(_names_in(wanted), step):
+            self._shapes[id(wanted)] = sizes
+        return sizes
+
+    def _depends(self, names: set[str], step: Step) -> bool:
+        """Whether any of `names` may be another value at another index."""
+        fields = self.binding.mapping.fields
+        each = {fields[name].each for name in names if name in fields}
+        return bool((names | each) & step.indices.keys())
+
+    def _misshapen(
+        self,
+        step: Step,
+        i: int,
+        stored: StoredTensor,
+        wanted: tuple[Expression, ...],
+        sizes: tuple[int, ...],
+    ) -> Problem:
+        rule, names = step.rule, self.binding.names
+        text = ", ".join(one.text for one in wanted)
+        used = sorted(_names_in(wanted) & names.mapping.fields.keys())
+        scope = Scope(names, step.indices)
+        origins = "; ".join(f"{n} {told(scope.name(n))} ({names.origins[n]})" for n in used)
+        message = (
+            f"{step.sources.members[i][0]} is {list(stored.spec.shape)} in {stored.location.file}, "
+            f"and [{text}] is {list(sizes)}"
+        )
+        return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
+
+
+def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tuple[int, ...]:
+    """The sizes that a rule states, at one step. Raises `ExpressionError`."""
+    sizes = tuple(names.evaluate(one, step.indices) for one in wanted)
+    if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
+        text = ", ".join(one.text for one in wanted)
+        raise ValueProblem(f"[{text}] is {told(sizes)}, which is no shape")
+    return sizes
+
+
+def _names_in(values: Any) -> set[str]:
+    """The names in expressions, however they are nested in tuples."""
+    names: set[str] = set()
+    for value in values:
+        if isinstance(value, Expression):
+            names |= value.names
+        elif isinstance(value, tuple):
+            names |= _names_in(value)
+    return names

@@ -1,0 +1,160 @@
+"""Steps and specs to a proven plan. Every refusal lives here; nothing is read but headers.
+
+All problems of a mapping on a checkpoint are found before the first byte is written, and raised
+together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mapengine.binding.binding import Binding
+from mapengine.errors import PlanError
+from mapengine.language.mapping import Mapping, Rule
+from mapengine.ops.cast import Cast
+from mapengine.planning.coverage import check_coverage, drop_absent
+from mapengine.planning.expand import expand
+from mapengine.planning.lowering import lower
+from mapengine.planning.pieces import pieces, working_bytes
+from mapengine.planning.sharding import shard_names
+from mapengine.specs import DTYPES, StoredTensor, TensorSpec
+from mapengine.views import Lazy, Mapped, View
+
+DEFAULT_SHARD_SIZE = 5_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the output is cut and stored. Sizes are in bytes."""
+
+    format: str | None = None
+    max_shard_size: int = DEFAULT_SHARD_SIZE
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """A tensor of the output: what it is, what it is made of, and the rule that says so."""
+
+    key: str
+    content: Lazy
+    rule: Rule
+
+    @property
+    def spec(self) -> TensorSpec:
+        return self.content.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of the output and the tensors in it, in order."""
+
+    name: str
+    tensors: tuple[PlannedTensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.spec.nbytes for tensor in self.tensors)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, proven: every source tensor used, every target tensor made once."""
+
+    binding: Binding
+    format: str
+    shards: tuple[Shard, ...]
+    options: Options
+    source_files: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def mapping(self) -> Mapping:
+        return self.binding.mapping
+
+    @property
+    def configs(self) -> AnyMapping[str, AnyMapping[str, Any]]:
+        return self.binding.configs
+
+    @property
+    def tensors(self) -> Iterator[PlannedTensor]:
+        return (tensor for shard in self.shards for tensor in shard.tensors)
+
+    @property
+    def notes(self) -> list[tuple[str, str]]:
+        """What is worth telling of the files that are read: file, and note."""
+        files = self.binding.names.inventory.files
+        return [(name, note) for name in self.source_files for note in files[name].notes]
+
+    @property
+    def bytes_written(self) -> int:
+        return sum(shard.nbytes for shard in self.shards)
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(leaf.spec.nbytes for tensor in self.tensors for leaf in leaves(tensor.content))
+
+    def peak_memory(self, workers: int) -> int:
+        """What a run allocates beside the interpreter and its libraries, at the most, in bytes."""
+        largest = (
+            max((working_bytes(piece.content) for piece in pieces(tensor.content)), default=0)
+            for tensor in self.tensors
+        )
+        return workers * max(largest, default=0)
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash for all that decides the output: mapping, source headers, options."""
+        parts = {
+            "mapping": self.mapping.sha256,
+            "layout": sorted(self.binding.layout),
+            "files": self.source_files,
+            "format": self.format,
+            "shards": [[s.name, [(t.key, str(t.spec)) for t in s.tensors]] for s in self.shards],
+            "configs": self.configs,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def leaves(content: Lazy) -> Iterator[View]:
+    """The stored tensors, as they are seen, that a tensor is made of."""
+    if isinstance(content, View) and isinstance(content.source, StoredTensor):
+        yield content
+        return
+    for inner in content.inputs():
+        if isinstance(inner, Lazy):
+            yield from leaves(inner)
+
+
+def make_plan(binding: Binding, options: Options | None = None) -> Plan:
+    """The plan of a bound mapping. Raises `PlanError` with everything that stands in its way."""
+    options = options or Options()
+    expansion = expand(binding)
+    problems = [*binding.problems, *expansion.problems]
+    steps = drop_absent(expansion.steps, binding)
+    if not binding.names.missing and not expansion.problems:
+        problems += check_coverage(steps, binding)
+    made, found = lower(steps, binding)
+    problems += found
+    if problems:
+        raise PlanError(*dict.fromkeys(problems))
+    written = options.dtype or binding.write.dtype
+    tensors = [
+        PlannedTensor(key, _cast(content, written, rule), rule) for key, content, rule in made
+    ]
+    format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
+    sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
+    return Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
+
+
+def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:
+    """The tensor in the dtype its side is written in, save where a rule casts by itself."""
+    if dtype is None or content.dtype == dtype or not DTYPES[content.dtype].floating:
+        return content
+    if any(call.name == "cast" for call in rule.ops):
+        return content
+    return Mapped.of(Cast(dtype), content)

@@ -1,0 +1,54 @@
+"""Which output file holds which tensor. Names and cuts are huggingface_hub's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mapengine.errors import PlanError, Problem
+
+if TYPE_CHECKING:
+    from mapengine.binding.binding import Binding
+    from mapengine.planning.plan import PlannedTensor
+
+SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
+_OWN_NAMES = {"safetensors": "model.safetensors", "torch": "pytorch_model.bin"}
+
+
+def shard_names(
+    tensors: Sequence[PlannedTensor], binding: Binding, format: str | None, limit: int
+) -> tuple[str, list[tuple[str, tuple[PlannedTensor, ...]]]]:
+    """The format, and each file's name with its tensors, in the natural order of their keys."""
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    plain = [p.pattern.text for p in binding.write.files(binding.layout) if p.is_plain]
+    if not plain:
+        raise PlanError(
+            Problem("ME601", f"the {binding.write.name} names no single file", binding.write.where)
+        )
+    name = plain[0]
+    stem, dot, suffix = name.rpartition(".")
+    own = SUFFIXES.get(dot + suffix, "safetensors")
+    if format is not None and format != own:
+        stem, dot, suffix = _OWN_NAMES[format].rpartition(".")
+    ordered = {tensor.key: tensor for tensor in sorted(tensors, key=lambda t: natural(t.key))}
+    split = split_state_dict_into_shards_factory(
+        ordered,
+        get_storage_size=lambda tensor: tensor.spec.nbytes,
+        get_storage_id=lambda _: None,
+        filename_pattern=f"{stem}{{suffix}}.{suffix}",
+        max_shard_size=limit,
+    )
+    files = [
+        (file, tuple(ordered[key] for key in keys))
+        for file, keys in sorted(split.filename_to_tensors.items())
+    ]
+    return format or own, files or [(f"{stem}.{suffix}", ())]
+
+
+def natural(key: str) -> list[tuple[bool, int | str]]:
+    """Sorts `layers.2` before `layers.10`."""
+    return [
+        (part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", key)
+    ]

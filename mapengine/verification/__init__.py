@@ -1,0 +1,47 @@
+"""Questions about a finished checkpoint, answered as findings.
+
+A check is a function from the `Subject` to a `Check`, and one entry in `CHECKS`. What the headers
+tell keeps the codes of the readers (ME5xx); the checks' own are:
+
+ME701  no tensor file            ME702  two checkpoints in one folder
+ME703  shards without an index   ME704  wrong total in the index
+ME705  metadata without `format: pt`
+ME711  a receipt that is none    ME712  a file of the receipt is missing
+ME713  a file is not of the size in the receipt
+ME721  no good config.json       ME722  no model class that is known
+ME723  class and config differ   ME724  a dtype that the tensors are not
+ME731  missing keys              ME732  unexpected keys
+ME733  other shapes              ME734  no model can be made of this config
+ME741  from_pretrained fails     ME742  its report is not empty
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mapengine.checkpoints.inspection import read_folder
+from mapengine.verification.check import Check
+from mapengine.verification.files import check_files, check_receipt
+from mapengine.verification.model import check_class, check_config, check_load
+from mapengine.verification.subject import Subject
+
+__all__ = ["CHECKS", "Check", "verify"]
+
+CHECKS: tuple[Callable[[Subject], Check], ...] = (
+    check_files,
+    check_receipt,
+    check_config,
+    check_class,
+    check_load,
+)
+
+
+def verify(folder: str | Path, *, load: bool = True) -> list[Check]:
+    """Asks every check; with `load` False, all but transformers' own loading.
+
+    Nothing in the folder is executed, nothing is fetched, nothing printed. Raises
+    `CheckpointError` only where the folder cannot be listed.
+    """
+    subject = Subject(read_folder(Path(folder)), load)
+    return [check(subject) for check in CHECKS]

@@ -1,0 +1,101 @@
+"""The folder under question, and what several checks want to know of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mapengine.checkpoints.folder import read_json
+from mapengine.checkpoints.inspection import Folder
+from mapengine.errors import MapengineError, Problem
+from mapengine.specs import TensorSpec
+from mapengine.verification.oracle import load_config, model_class, quiet
+
+CONFIG = "config.json"
+SINGLES = ("model.safetensors", "pytorch_model.bin")
+ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
+"""What `from_pretrained` looks for, in its order; the first that is there is loaded."""
+_MANY_LAYERS = 1_000
+
+
+@dataclass(frozen=True)
+class Subject:
+    folder: Folder
+    load: bool = True
+
+    @property
+    def roots(self) -> list[str]:
+        """The files of `ROOTS` that are there: more than one, and the folder is ambiguous."""
+        return [name for name in ROOTS if name in self.folder.names]
+
+    @property
+    def parts(self) -> list[str]:
+        """Files that are named as shards of one of `SINGLES`."""
+        return sorted(name for name in self.folder.names if is_part(name))
+
+    @property
+    def shards(self) -> list[str]:
+        """The files `from_pretrained` reads; some may not be there."""
+        root = next(iter(self.roots), None)
+        if root is None:
+            return []
+        return sorted(self.folder.listed(root)) if root in self.folder.indexes else [root]
+
+    @property
+    def unreadable(self) -> str:
+        """Why the model checks cannot be asked, or nothing."""
+        if not self.roots and not self.parts:
+            return "the tensor files are not named as transformers names them"
+        if not self.shards or not set(self.shards) <= self.folder.files.keys():
+            return "not all tensor files can be read"
+        return ""
+
+    @property
+    def specs(self) -> dict[str, TensorSpec]:
+        """Every tensor that `from_pretrained` would find."""
+        read = [self.folder.files[name] for name in self.shards if name in self.folder.files]
+        return {key: stored.spec for file in read for key, stored in file.tensors.items()}
+
+    @cached_property
+    def written(self) -> dict[str, Any] | Problem:
+        """config.json as it stands, or what is wrong with it."""
+        if CONFIG not in self.folder.names:
+            message = f"there is no {CONFIG}; transformers cannot tell what model this is"
+            return Problem("ME721", message)
+        try:
+            written = read_json(self.folder.path / CONFIG)
+        except MapengineError as error:
+            return Problem("ME721", error.problems[0].message)
+        if not isinstance(written, dict):
+            return Problem("ME721", f"{CONFIG} is not a JSON object")
+        return written
+
+    @cached_property
+    def config(self) -> Any:
+        """The config as transformers reads it, or the `Problem` with it."""
+        if isinstance(self.written, Problem):
+            return self.written
+        layers = self.written.get("num_hidden_layers")
+        tensors = len(self.specs)
+        if isinstance(layers, int) and layers > max(tensors, _MANY_LAYERS):  # would take for ever
+            message = f"{CONFIG} has {layers:,} layers, the files hold {tensors:,} tensors"
+            return Problem("ME734", message)
+        with quiet():
+            return load_config(self.folder.path)
+
+    @cached_property
+    def model_class(self) -> Any:
+        """The class that config.json names, or the `Problem` with it."""
+        if isinstance(self.config, Problem):
+            return self.config
+        with quiet():
+            return model_class(self.config)
+
+
+def is_part(name: str, singles: Sequence[str] = SINGLES) -> bool:
+    """`model-00001-of-00002.safetensors` and its kin."""
+    matched = re.fullmatch(r"(.+)-[0-9]+-of-[0-9]+\.(.+)", name)
+    return matched is not None and f"{matched[1]}.{matched[2]}" in singles
