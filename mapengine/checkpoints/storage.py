@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from mapengine.errors import CheckpointError, OutputError, Problem
 
+RECEIPT = "mapengine.json"
+"""What a run leaves in its output, and what `--overwrite` wants to see before it replaces one."""
 LARGEST_TEXT = 64 * 2**20
 _COPY_STEP = 64 * 2**20
 
@@ -23,7 +25,7 @@ def list_files(folder: Path) -> frozenset[str]:
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(Problem("ME501", _reason(error, folder))) from None
 
 
@@ -31,7 +33,7 @@ def open_file(path: Path) -> BinaryIO:
     """A regular file, for reading. Raises `CheckpointError`; devices and pipes are refused."""
     try:
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
         raise CheckpointError(Problem("ME501", _reason(error, path))) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -42,9 +44,9 @@ def open_file(path: Path) -> BinaryIO:
 def read_text(path: Path) -> str:
     """A whole small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
     with open_file(path) as file:
-        raw = file.read(LARGEST_TEXT + 1)
-    if len(raw) > LARGEST_TEXT:
-        raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
+        if os.fstat(file.fileno()).st_size > LARGEST_TEXT:
+            raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
+        raw = file.read()
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
@@ -104,7 +106,7 @@ def sync_file(path: Path) -> None:
 def check_output(output: Path, source: Path | None, overwrite: bool, needed: int) -> None:
     """Raises `OutputError` unless a folder of `needed` bytes can be published at `output`."""
     parent = output.absolute().parent
-    problem = _occupied(output, overwrite) or _nested(output, source)
+    problem = _unnameable(output) or _nested(output, source) or _occupied(output, overwrite)
     if not problem and not parent.is_dir():
         problem = Problem("ME612", f"{parent} is not a folder", help="create it first")
     if not problem and not os.access(parent, os.W_OK | os.X_OK):
@@ -117,7 +119,10 @@ def check_output(output: Path, source: Path | None, overwrite: bool, needed: int
         raise OutputError(problem)
 
 
-RECEIPT = "mapengine.json"
+def _unnameable(output: Path) -> Problem | None:
+    if "\0" in str(output) or not output.absolute().name:
+        return Problem("ME612", f"{str(output)!r} is not a path for a folder")
+    return None
 
 
 def _occupied(output: Path, overwrite: bool) -> Problem | None:
@@ -188,5 +193,6 @@ def _publish(folder: Path, output: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _reason(error: OSError, path: Path) -> str:
-    return f"{path}: {os.strerror(error.errno) if error.errno else error}"
+def _reason(error: OSError | ValueError, path: Path) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return f"{path}: {os.strerror(number) if number else error}"
