@@ -25,7 +25,7 @@ from mapengine.language.mapping import (
     Mapping,
 )
 from mapengine.language.patterns import KeyPattern
-from mapengine.language.reading import read_path
+from mapengine.language.reader import read_path
 from mapengine.specs import DTYPES, StoredTensor
 
 LARGEST_RANGE = 1_000_000

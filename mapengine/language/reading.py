@@ -6,42 +6,31 @@ what a schema cannot see: patterns, expressions, names. All problems are collect
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
-from mapengine.errors import MappingError, OpError, Problem, Where, suggest
+from mapengine.errors import MappingError, Problem
 from mapengine.language.document import Document
-from mapengine.language.expressions import Expression, ExpressionError, parse_value
+from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
     MISSING,
     Choice,
     ConfigField,
     ConfigFile,
-    ConfigPath,
     FilePattern,
     Mapping,
-    OpCall,
-    Rule,
     Side,
     SideLayout,
 )
-from mapengine.language.patterns import Hole, KeyPattern, PatternError, split_rule, split_scope
-from mapengine.language.schema import argument_name, check_schema, path_text
-from mapengine.ops import OPS
-from mapengine.ops.rearrange import axis_names
-
-Path = tuple[str | int, ...]
-T = TypeVar("T")
-_NOTHING = parse_value(None)
-_ANY_KEY = KeyPattern.parse("?")
-_NO_RULES = ("scope", "when", "layout", "tensors", "prefix")
+from mapengine.language.patterns import Hole
+from mapengine.language.reader import Path
+from mapengine.language.rule_reading import RuleReader
+from mapengine.language.schema_check import check_schema
 
 
 def read_mapping(document: Document) -> Mapping:
     """The mapping a document holds. Raises `MappingError` with every problem found."""
     check_schema(document)
-    reader = _Reader(document)
+    reader = _MappingReader(document)
     mapping = reader.mapping()
     if reader.problems:
         raise MappingError(*sorted(reader.problems, key=_place))
@@ -52,59 +41,8 @@ def _place(problem: Problem) -> tuple[int, int]:
     return (problem.where.line, problem.where.column) if problem.where else (0, 0)
 
 
-def read_path(text: str) -> ConfigPath:
-    """`moe.num_experts`, `a\\.b.c`, `generation_config.json:eos_token_id`."""
-    file, colon, path = text.partition(":")
-    if not colon or "." not in file:
-        file, path = "", text
-    steps = path.replace(r"\.", "\0").split(".")
-    return ConfigPath(tuple(step.replace("\0", ".") for step in steps), file or None)
-
-
-class _Reader:
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.problems: list[Problem] = []
-        self.layout_names: set[str] = set()
-        self.rules: list[Rule] = []
-
-    def _problem(
-        self,
-        code: str,
-        message: str,
-        path: Path,
-        help: str = "",
-        name: str = "",
-        where: Where | None = None,
-    ) -> None:
-        where = where or self._where(path)
-        self.problems.append(Problem(code, message, where, name or path_text(path), help))
-
-    def _where(self, path: Path) -> Where:
-        """The place of the value at `path`; of the key, for a rule."""
-        is_rule = len(path) > 1 and isinstance(path[-2], int) and path[-1] not in _NO_RULES
-        return self.document.where_key(path) if is_rule else self.document.where(path)
-
-    def _try(self, read: Callable[[], T], path: Path, otherwise: T, name: str = "") -> T:
-        try:
-            return read()
-        except PatternError as error:
-            self._problem("ME212", str(error), path, error.help, name, error.where)
-        except ExpressionError as error:
-            self._problem("ME211", str(error), path, error.help, name, error.where)
-        except OpError as error:
-            self._problem(error.code, str(error), path, error.help, name)
-        return otherwise
-
-    def expression(self, value: Any, path: Path, name: str = "") -> Expression:
-        where = self.document.where(path)
-        return self._try(lambda: parse_value(value, where), path, _NOTHING, name)
-
-    def pattern(self, text: str, path: Path, name: str = "") -> KeyPattern:
-        where = self._where(path)
-        return self._try(lambda: KeyPattern.parse(text, where), path, _ANY_KEY, name)
-
-    # -- the file ---------------------------------------------------------------------------
+class _MappingReader(RuleReader):
+    """Reads the whole file: its sides, its config fields, and its rules."""
 
     def mapping(self) -> Mapping:
         data = self.document.data
@@ -112,7 +50,7 @@ class _Reader:
         config = dict(data.get("config", {}))
         carry = config.pop("carry", [])
         if carry != "rest" and not isinstance(carry, list):
-            self._problem("ME205", f"{carry!r} is neither a list nor 'rest'", ("config", "carry"))
+            self.problem("ME205", f"{carry!r} is neither a list nor 'rest'", ("config", "carry"))
         self.read_rules(data["tensors"], ("tensors",), [], (), ())
         return Mapping(
             name=data["name"],
@@ -137,22 +75,6 @@ class _Reader:
             example=data.get("example"),
             document=self.document,
         )
-
-    def plain_name(self, name: str, path: Path) -> str:
-        if name in ("", ".", "..") or set(name) & set("/\\\0"):
-            self._problem("ME213", f"{name!r} is not the name of a file in the folder", path)
-        return name
-
-    def path(self, text: str, path: Path, *, below: bool = False) -> ConfigPath:
-        """A config path; where `below` is meant, it may end in a dot."""
-        read = read_path(text)
-        if read.file is not None:
-            self.plain_name(read.file, path)
-        if "" in (read.steps[:-1] if below and len(read.steps) > 1 else read.steps):
-            self._problem("ME217", f"{text!r} is no path: a name is missing beside a dot", path)
-        return read
-
-    # -- sides ------------------------------------------------------------------------------
 
     def side(self, name: str, body: dict[str, Any]) -> Side:
         path: Path = (name,)
@@ -185,12 +107,12 @@ class _Reader:
             where=self.document.where_key(path),
         )
         if any(not side.files(layout) for layout in side.layouts()):
-            self._problem("ME203", "no layout, and not the side, says its 'tensors'", path)
+            self.problem("ME203", "no layout, and not the side, says its 'tensors'", path)
         return side
 
     def layout(self, name: str, body: dict[str, Any], path: Path) -> SideLayout:
         if name in self.layout_names:
-            self._problem("ME214", f"layout {name!r} is there twice", path)
+            self.problem("ME214", f"layout {name!r} is there twice", path)
         self.layout_names.add(name)
         return SideLayout(
             name,
@@ -212,7 +134,7 @@ class _Reader:
         pattern = self.pattern(text, path)
         self.plain_name("".join("0" if isinstance(p, Hole) else p for p in pattern.parts), path)
         if "*" in text and pattern.names:
-            self._problem("ME212", f"{text!r} has both `*` and braces; one of them will do", path)
+            self.problem("ME212", f"{text!r} has both `*` and braces; one of them will do", path)
         hangs = None if prefix is None else self.pattern(prefix, (*path, "prefix"))
         return FilePattern(pattern, hangs, self.document.where(path))
 
@@ -224,14 +146,6 @@ class _Reader:
         steps = self.path(body["at"], (*path, "at")).steps if "at" in body else ()
         return ConfigFile(self.plain_name(body["file"], (*path, "file")), steps)
 
-    # -- config -----------------------------------------------------------------------------
-
-    def choice(self, value: Any) -> Choice:
-        """One value, or one per layout: an object whose keys are all names of layouts."""
-        if isinstance(value, dict) and value and value.keys() <= self.layout_names:
-            return Choice(tuple(value.items()))
-        return Choice(((None, value),))
-
     def places(self, body: dict[str, Any], side: str, path: Path) -> Choice:
         if side not in body:
             return Choice()
@@ -242,18 +156,6 @@ class _Reader:
         for name in text.keys() - self.layout_names:
             self.no_layout(name, (*at, name), self.document.where_key((*at, name)))
         return Choice(tuple((name, self.paths(one, (*at, name))) for name, one in text.items()))
-
-    def paths(self, body: Any, path: Path) -> tuple[ConfigPath, ...]:
-        if isinstance(body, str):
-            return (self.path(body, path),)
-        return tuple(self.path(text, (*path, i)) for i, text in enumerate(body))
-
-    def no_layout(
-        self, layout: str, path: Path, where: Where | None = None, name: str = ""
-    ) -> None:
-        known = ", ".join(sorted(self.layout_names)) or "none"
-        help = suggest(layout, self.layout_names) or f"layouts: {known}"
-        self._problem("ME215", f"there is no layout {layout!r}", path, help, name, where)
 
     def field(self, name: str, body: Any) -> ConfigField:
         path: Path = ("config", name)
@@ -281,136 +183,6 @@ class _Reader:
         if isinstance(body, dict) and body and body.keys() <= {"source", "target"}:
             return {side: self.expression(v, (*path, side)) for side, v in body.items()}
         if isinstance(body, list | dict):
-            self._problem("ME204", "a default is a value or an expression", path)
+            self.problem("ME204", "a default is a value or an expression", path)
             return {}
         return {"source": self.expression(body, path)}
-
-    # -- rules ------------------------------------------------------------------------------
-
-    def read_rules(
-        self,
-        items: list[Any],
-        path: Path,
-        prefixes: list[tuple[str, str]],
-        when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
-    ) -> None:
-        for i, item in enumerate(items):
-            at = (*path, i)
-            if isinstance(item, dict) and "scope" in item:
-                self.scope(item, at, prefixes, when, layouts)
-            else:
-                text, body = (item, {}) if isinstance(item, str) else next(iter(item.items()))
-                here = at if isinstance(item, str) else (*at, text)
-                self.rules.append(self.rule(text, body or {}, here, prefixes, when, layouts))
-
-    def scope(
-        self,
-        item: dict[str, Any],
-        path: Path,
-        prefixes: list[tuple[str, str]],
-        when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
-    ) -> None:
-        prefix = self._try(lambda: split_scope(item["scope"]), (*path, "scope"), ("?", "?"))
-        when, layouts = self.conditions(item, path, path_text(path), when, layouts)
-        inside = [*prefixes, prefix]
-        self.read_rules(item["tensors"], (*path, "tensors"), inside, when, layouts)
-
-    def conditions(
-        self,
-        body: dict[str, Any],
-        path: Path,
-        name: str,
-        when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
-    ) -> tuple[tuple[Expression, ...], tuple[frozenset[str], ...]]:
-        if "when" in body:
-            when = (*when, self.expression(body["when"], (*path, "when"), f"{name}.when"))
-        if "layout" in body:
-            names = body["layout"]
-            kept = frozenset([names] if isinstance(names, str) else names)
-            for one in sorted(kept - self.layout_names):
-                self.no_layout(one, (*path, "layout"), name=f"{name}.layout")
-            layouts = (*layouts, kept)
-        return when, layouts
-
-    def rule(
-        self,
-        text: str,
-        body: dict[str, Any],
-        path: Path,
-        prefixes: list[tuple[str, str]],
-        when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
-    ) -> Rule:
-        name = f"rules[{len(self.rules)}]"
-        where = self._where(path)
-        nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-        sources, targets = self._try(lambda: split_rule(text), path, nothing, name)
-        if not sources and targets:
-            self._problem("ME212", "a rule needs a source", path, name=name)
-        prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
-        when, layouts = self.conditions(body, path, name, when, layouts)
-        return Rule(
-            sources=tuple(self.pattern(prefix[0] + key, path, name) for key in sources),
-            targets=tuple(self.pattern(prefix[1] + key, path, name) for key in targets),
-            shapes=self.shapes(body.get("shape"), len(sources), path, f"{name}.shape"),
-            ops=tuple(
-                self.op(call, (*path, "ops", i), f"{name}.ops[{i}]")
-                for i, call in enumerate(body.get("ops", []))
-            ),
-            when=when,
-            layouts=layouts,
-            optional=body.get("optional", False),
-            scope=(prefix[0], prefix[1]),
-            where=where,
-            path=name,
-        )
-
-    def shapes(
-        self, body: Any, sources: int, path: Path, name: str
-    ) -> tuple[tuple[Expression, ...], ...]:
-        if body is None:
-            return ()
-        at: Path = (*path, "shape")
-        if not any(isinstance(size, list) for size in body):
-            one = tuple(self.expression(size, (*at, i), name) for i, size in enumerate(body))
-            return (one,) * sources
-        if len(body) != sources or not all(isinstance(size, list) for size in body):
-            self._problem(
-                "ME216", f"one shape, or one for each of {sources} sources", at, name=name
-            )
-            return ()
-        return tuple(
-            tuple(self.expression(size, (*at, i, j), name) for j, size in enumerate(shape))
-            for i, shape in enumerate(body)
-        )
-
-    def op(self, call: Any, path: Path, name: str) -> OpCall:
-        op, body = (call, {}) if isinstance(call, str) else next(iter(call.items()))
-        kind = OPS[op]
-        where = self.document.where(path) if op == call else self.document.where_key((*path, op))
-        here: Path = path if op == call else (*path, op)
-        name = f"{name}.{op}"
-        given = body if isinstance(body, dict) else {kind.positional: body}
-        arguments = {}
-        for argument in fields(kind):
-            key = argument_name(argument)
-            if key in given:
-                at = (*here, key) if isinstance(body, dict) else here
-                value, as_kind = given[key], argument.metadata["kind"]
-                arguments[argument.name] = self.argument(value, as_kind, at, name)
-        return OpCall(op, arguments, where, name)
-
-    def argument(self, value: Any, kind: str, path: Path, name: str) -> Any:
-        match kind:
-            case "integer" | "number":
-                return self.expression(value, path, name)
-            case "integers" if isinstance(value, list):
-                return tuple(self.expression(v, (*path, i), name) for i, v in enumerate(value))
-            case "integers":
-                return self.expression(value, path, name)
-            case "axes":
-                self._try(lambda: axis_names(value), path, frozenset[str](), name)
-        return value

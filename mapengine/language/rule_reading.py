@@ -1,0 +1,148 @@
+"""The `tensors:` of a document to rules: scopes, keys, shapes, conditions and ops."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from mapengine.language.expressions import Expression
+from mapengine.language.mapping import (
+    OpCall,
+    Rule,
+)
+from mapengine.language.patterns import split_rule, split_scope
+from mapengine.language.reader import Path, Reader
+from mapengine.language.schema import argument_name
+from mapengine.language.schema_check import path_text
+from mapengine.ops import OPS
+from mapengine.ops.rearrange import axis_names
+
+
+class RuleReader(Reader):
+    """Reads rules, in the order of the file, into `rules`."""
+
+    def read_rules(
+        self,
+        items: list[Any],
+        path: Path,
+        prefixes: list[tuple[str, str]],
+        when: tuple[Expression, ...],
+        layouts: tuple[frozenset[str], ...],
+    ) -> None:
+        for i, item in enumerate(items):
+            at = (*path, i)
+            if isinstance(item, dict) and "scope" in item:
+                self.scope(item, at, prefixes, when, layouts)
+            else:
+                text, body = (item, {}) if isinstance(item, str) else next(iter(item.items()))
+                here = at if isinstance(item, str) else (*at, text)
+                self.rules.append(self.rule(text, body or {}, here, prefixes, when, layouts))
+
+    def scope(
+        self,
+        item: dict[str, Any],
+        path: Path,
+        prefixes: list[tuple[str, str]],
+        when: tuple[Expression, ...],
+        layouts: tuple[frozenset[str], ...],
+    ) -> None:
+        prefix = self.attempt(lambda: split_scope(item["scope"]), (*path, "scope"), ("?", "?"))
+        when, layouts = self.conditions(item, path, path_text(path), when, layouts)
+        inside = [*prefixes, prefix]
+        self.read_rules(item["tensors"], (*path, "tensors"), inside, when, layouts)
+
+    def conditions(
+        self,
+        body: dict[str, Any],
+        path: Path,
+        name: str,
+        when: tuple[Expression, ...],
+        layouts: tuple[frozenset[str], ...],
+    ) -> tuple[tuple[Expression, ...], tuple[frozenset[str], ...]]:
+        if "when" in body:
+            when = (*when, self.expression(body["when"], (*path, "when"), f"{name}.when"))
+        if "layout" in body:
+            names = body["layout"]
+            kept = frozenset([names] if isinstance(names, str) else names)
+            for one in sorted(kept - self.layout_names):
+                self.no_layout(one, (*path, "layout"), name=f"{name}.layout")
+            layouts = (*layouts, kept)
+        return when, layouts
+
+    def rule(
+        self,
+        text: str,
+        body: dict[str, Any],
+        path: Path,
+        prefixes: list[tuple[str, str]],
+        when: tuple[Expression, ...],
+        layouts: tuple[frozenset[str], ...],
+    ) -> Rule:
+        name = f"rules[{len(self.rules)}]"
+        where = self.where(path)
+        nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        sources, targets = self.attempt(lambda: split_rule(text), path, nothing, name)
+        if not sources and targets:
+            self.problem("ME212", "a rule needs a source", path, name=name)
+        prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
+        when, layouts = self.conditions(body, path, name, when, layouts)
+        return Rule(
+            sources=tuple(self.pattern(prefix[0] + key, path, name) for key in sources),
+            targets=tuple(self.pattern(prefix[1] + key, path, name) for key in targets),
+            shapes=self.shapes(body.get("shape"), len(sources), path, f"{name}.shape"),
+            ops=tuple(
+                self.op(call, (*path, "ops", i), f"{name}.ops[{i}]")
+                for i, call in enumerate(body.get("ops", []))
+            ),
+            when=when,
+            layouts=layouts,
+            optional=body.get("optional", False),
+            scope=(prefix[0], prefix[1]),
+            where=where,
+            path=name,
+        )
+
+    def shapes(
+        self, body: Any, sources: int, path: Path, name: str
+    ) -> tuple[tuple[Expression, ...], ...]:
+        if body is None:
+            return ()
+        at: Path = (*path, "shape")
+        if not any(isinstance(size, list) for size in body):
+            one = tuple(self.expression(size, (*at, i), name) for i, size in enumerate(body))
+            return (one,) * sources
+        if len(body) != sources or not all(isinstance(size, list) for size in body):
+            self.problem("ME216", f"one shape, or one for each of {sources} sources", at, name=name)
+            return ()
+        return tuple(
+            tuple(self.expression(size, (*at, i, j), name) for j, size in enumerate(shape))
+            for i, shape in enumerate(body)
+        )
+
+    def op(self, call: Any, path: Path, name: str) -> OpCall:
+        op, body = (call, {}) if isinstance(call, str) else next(iter(call.items()))
+        kind = OPS[op]
+        where = self.document.where(path) if op == call else self.document.where_key((*path, op))
+        here: Path = path if op == call else (*path, op)
+        name = f"{name}.{op}"
+        given = body if isinstance(body, dict) else {kind.positional: body}
+        arguments = {}
+        for argument in fields(kind):
+            key = argument_name(argument)
+            if key in given:
+                at = (*here, key) if isinstance(body, dict) else here
+                value, as_kind = given[key], argument.metadata["kind"]
+                arguments[argument.name] = self.argument(value, as_kind, at, name)
+        return OpCall(op, arguments, where, name)
+
+    def argument(self, value: Any, kind: str, path: Path, name: str) -> Any:
+        match kind:
+            case "integer" | "number":
+                return self.expression(value, path, name)
+            case "integers" if isinstance(value, list):
+                return tuple(self.expression(v, (*path, i), name) for i, v in enumerate(value))
+            case "integers":
+                return self.expression(value, path, name)
+            case "axes":
+                self.attempt(lambda: axis_names(value), path, frozenset[str](), name)
+        return value
