@@ -10,8 +10,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from mapengine.binding import config_values
-from mapengine.binding.config_values import told
+from mapengine.binding.configs import unread, written_configs
 from mapengine.binding.inventory import (
     Address,
     Inventory,
@@ -23,10 +22,6 @@ from mapengine.binding.names import ModelNames, Scope, Settings, UnboundName
 from mapengine.errors import Problem, suggest
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import (
-    MISSING,
-    ConfigField,
-    ConfigFile,
-    ConfigPath,
     Layout,
     Mapping,
     Side,
@@ -90,8 +85,8 @@ def bind(
     ranks = ranks_of(mapping, names.side, layout)
     tensors, found = addressed(inventory, files, ranks, names.side.root)
     problems += found
-    configs = _configs(names, problems)
-    problems += _unread(names)
+    configs = written_configs(names, problems)
+    problems += unread(names)
     return Binding(
         mapping,
         names.side,
@@ -189,151 +184,3 @@ def _missing(names: ModelNames) -> Iterator[Problem]:
     help = f"{presets}--set {names.missing[0]}=VALUE"
     where = mapping.fields[names.missing[0]].where
     yield Problem("ME401", message, where, f"config.{names.missing[0]}", help)
-
-
-def _unread(names: ModelNames) -> Iterator[Problem]:
-    """What stands in the main config and no field reads, nothing carries and nobody ignores."""
-    mapping, side = names.mapping, names.side
-    config = names.config(None)
-    main = side.config_file(names.layout)
-    if main is None or (config is config_values.ABSENT and not names.missing):
-        return
-    if not isinstance(config, AnyMapping):
-        yield Problem("ME402", no_config(names, main, config), side.where, f"{side.name}.config")
-        return
-    if mapping.carry_rest:
-        return
-    covered = [*map(_steps_of, (*mapping.carry, *side.ignore_config)), *_read_paths(names)]
-    left = [
-        str(ConfigPath(leaf))
-        for leaf in config_values.leaves(config)
-        if not any(_covers(steps, leaf) for steps in covered)
-    ]
-    if left:
-        verb = "is" if len(left) == 1 else "are"
-        shown = ", ".join(left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
-        yield Problem(
-            "ME403",
-            f"{main.file}: {shown} {verb} read by no field",
-            side.where,
-            help="carry, ignore.config, or a field",
-        )
-
-
-def no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
-    """That the config is not there, or is no object."""
-    at = f" at {'.'.join(main.at)}" if main.at else ""
-    if main.file not in names.inventory.names:
-        return f"there is no {main.file} in {names.inventory.folder}"
-    if found is config_values.ABSENT:
-        return f"{main.file} holds nothing{at}"
-    return f"{main.file} holds {told(found)}{at}, where an object is wanted"
-
-
-def _read_paths(names: ModelNames) -> Iterator[tuple[str, ...]]:
-    main = names.side.config_file(names.layout)
-    for field in names.mapping.fields.values():
-        for path in field.paths(names.side.name, names.layout):
-            if path.file is None or (main and path.file == main.file and not main.at):
-                yield path.steps
-
-
-def _steps_of(path: ConfigPath) -> tuple[str, ...]:
-    """The steps of a path that may end in a dot."""
-    return path.steps[:-1] if path.steps[-1] == "" else path.steps
-
-
-def _covers(steps: tuple[str, ...], leaf: tuple[str, ...]) -> bool:
-    return leaf[: len(steps)] == steps
-
-
-def _configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, Any]]:
-    """The config objects of the side that is written, and a check of what must be equal."""
-    main = names.other.config_file(names.layout)
-    configs: dict[str, dict[str, Any]] = {}
-    if main is not None:
-        configs[main.file] = {}
-        _carry(names, configs[main.file])
-    written: dict[tuple[str, ConfigPath], ConfigField] = {}
-    for field in sorted(names.mapping.fields.values(), key=_depth(names)):
-        where, path = field.where, f"config.{field.name}"
-        try:
-            if disagreement := _disagreement(names, field):
-                problems.append(disagreement)
-            for file, at, value in _written(names, field, main.file if main else "config.json"):
-                other = written.setdefault((file, at), field)
-                if other is not field:
-                    message = f"{file}: {at} is written twice: by {other.name} ({other.where}) too"
-                    problems.append(Problem("ME409", message, where, path))
-                config_values.put(configs.setdefault(file, {}), at.steps, value)
-        except ExpressionError as error:
-            problems.append(Problem("ME405", str(error), error.where or where, path, error.help))
-        except UnboundName:
-            continue
-    if main is not None:
-        for step in reversed(main.at):
-            configs[main.file] = {step: configs[main.file]}
-    return configs
-
-
-def _depth(names: ModelNames) -> Any:
-    """Fields that write whole objects come before fields that write into them."""
-
-    def depth(field: ConfigField) -> int:
-        paths = field.paths(names.other.name, names.layout)
-        return max((len(path.steps) for path in paths), default=0)
-
-    return depth
-
-
-def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
-    """A constant or a computed field that is also in the file, and is not the same there."""
-    constant = field.value.at(names.layout)
-    if field.compute is None and constant is MISSING:
-        return None
-    if field.when is not None and not names.holds(field.when):
-        return None
-    value, origin = names.value(field.name), names.origins[field.name]
-    meant = constant if field.compute is None else names.evaluate(field.compute)
-    if origin == "--set" or config_values.equal(value, meant):
-        return None
-    where, path = field.where, f"config.{field.name}"
-    if field.compute is None:
-        message = f"{origin} is {told(value)}, where {told(meant)} is wanted"
-        return Problem("ME407", message, where, path)
-    message = f"{origin} is {told(value)}, but {field.compute.text} is {told(meant)}"
-    return Problem("ME407", message, where, path, names.sources(field.compute))
-
-
-def _written(
-    names: ModelNames, field: ConfigField, main: str
-) -> Iterator[tuple[str, ConfigPath, Any]]:
-    """Where a field is written, and what: file, path and value."""
-    paths = field.paths(names.other.name, names.layout)
-    if not paths or (field.when is not None and not names.holds(field.when)):
-        return
-    value = names.value(field.name)
-    if value is None and field.optional:
-        return
-    if names.other.name == "target":
-        value = config_values.translate(value, field.words, names.origins[field.name])
-    for path in paths:
-        yield path.file or main, ConfigPath(path.steps), value
-
-
-def _carry(names: ModelNames, written: dict[str, Any]) -> None:
-    config = names.config(None)
-    if config is config_values.ABSENT:
-        return
-    carried: list[tuple[str, ...]] = [path.steps for path in names.mapping.carry]
-    if names.mapping.carry_rest:
-        left = [*map(_steps_of, names.side.ignore_config), *_read_paths(names)]
-        carried = [
-            leaf
-            for leaf in config_values.leaves(config)
-            if not any(_covers(steps, leaf) for steps in left)
-        ]
-    for steps in carried:
-        value = config_values.look_up(config, steps)
-        if value is not config_values.ABSENT:
-            config_values.put(written, steps, value)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 
-from mapengine.binding.binding import Binding, bind, no_config, settings_problems
+from mapengine.binding.binding import Binding, bind, settings_problems
 from mapengine.binding.config_values import ABSENT
+from mapengine.binding.configs import no_config
 from mapengine.binding.inventory import Inventory, wildcard_match
 from mapengine.binding.names import ModelNames, Settings
 from mapengine.errors import PlanError, Problem, suggest
