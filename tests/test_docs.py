@@ -17,7 +17,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def blocks(text, kind):
-    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+    """The fenced blocks of a kind, `""` for those without one."""
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for found, block in fenced if found == kind]
 
 
 def test_the_mapping_in_the_language_page_is_good(tmp_path):
@@ -37,6 +39,12 @@ def test_the_rules_in_the_readme_are_those_of_the_mapping():
     lines = [line.split("  #")[0].rstrip() for line in shown.splitlines()]
     for line in lines:
         assert line in mapping, line
+
+
+def test_the_plan_in_the_readme_is_what_the_command_prints():
+    (shown,) = [block for block in blocks(README, "") if block.startswith("$ mapengine plan")]
+    command, _, output = shown.partition("\n")
+    assert CliRunner().invoke(cli, command.split()[2:]).output == output
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))

@@ -22,7 +22,7 @@ from mapengine.verification.oracle import (
 )
 from mapengine.verification.subject import CONFIG, Subject
 
-_WITHOUT_DATA = "; transformers 5 with accelerate needs no more than the largest file"
+_WITHOUT_DATA = "; with `pip install 'mapengine[verify]'` the largest file is enough"
 _DTYPE_WORDS = ("dtype", "torch_dtype")
 
 
