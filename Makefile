@@ -36,10 +36,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo 'installing torch, transformers and the rest: about a minute'
 	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo 'installing torch, transformers, the test tools and the rest: about a minute'
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 

@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mapengine.binding.names import Settings
-from mapengine.errors import MapengineError, MappingError, PlanError, Problem, suggest
+from mapengine.errors import (
+    MapengineError,
+    MappingError,
+    NotFoundError,
+    OutputError,
+    PlanError,
+    Problem,
+    suggest,
+)
 from mapengine.language.document import load_document
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.language.reading import read_mapping
-from mapengine.planning.checks import check_mapping
+from mapengine.planning.checks import check_layouts_agree, check_mapping
 from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ def load(mapping: PathLike | Mapping) -> Mapping:
         hint = suggest(str(mapping), shipped)
         known = f"these ship: {', '.join(shipped)}"
         message = f"there is no mapping {str(mapping)!r}"
-        raise MappingError(Problem("ME107", message, help=hint or known))
+        raise NotFoundError(Problem("ME107", message, help=hint or known))
     loaded = read_mapping(load_document(path))
     problems = check_mapping(loaded)
     if problems:
@@ -67,6 +75,14 @@ class Job:
     max_shard_size: int = DEFAULT_SHARD_SIZE
 
     @property
+    def settings(self) -> Settings:
+        return Settings(dict(self.values or {}), self.preset, self.dtype)
+
+    @property
+    def options(self) -> Options:
+        return Options(self.format, self.max_shard_size, self.dtype)
+
+    @property
     def chosen(self) -> Layout | None:
         return frozenset(self.layout.replace(",", "+").split("+")) if self.layout else None
 
@@ -78,9 +94,8 @@ def plan(job: Job) -> Plan:
 
     mapping = load(job.mapping)
     inventory = take_inventory(Path(job.source), mapping, mapping.source)
-    settings = Settings(dict(job.values or {}), job.preset, job.dtype)
-    binding = choose_layout(mapping, inventory, settings, job.chosen)
-    return make_plan(binding, Options(job.format, job.max_shard_size, job.dtype))
+    binding = choose_layout(mapping, inventory, job.settings, job.chosen)
+    return make_plan(binding, job.options)
 
 
 def run(
@@ -92,7 +107,7 @@ def run(
     progress: Progress | None = None,
     planned: Plan | None = None,
 ) -> Result:
-    """Converts a checkpoint. Raises `MapengineError`, and then leaves nothing at `output`."""
+    """Converts a checkpoint. Raises `MapengineError`, and then leaves `output` as it was."""
     from mapengine.checkpoints.execute import run_plan
 
     return run_plan(
@@ -110,8 +125,9 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     try:
         loaded = load(mapping)
         if loaded.example is not None:
-            for layout in loaded.source.layouts():
-                check_example(loaded, layout)
+            check_layouts_agree(
+                {one: check_example(loaded, one) for one in loaded.source.layouts()}
+            )
         if source is not None:
             plan(Job(loaded, source))
     except MapengineError as error:
@@ -119,17 +135,26 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     return []
 
 
-def check_example(mapping: Mapping, layout: Layout) -> Plan:
+def check_example(
+    mapping: Mapping,
+    layout: Layout,
+    settings: Settings | None = None,
+    options: Options | None = None,
+) -> Plan:
     """Plans the mapping's example in one layout: shapes, fans, names, doubles, all of it.
 
     Raises `MapengineError`, also where there is no example.
     """
-    from mapengine.binding.binding import bind
+    from mapengine.binding.binding import bind, settings_problems
     from mapengine.planning.example import example_inventory, example_settings
 
+    given = settings or Settings()
+    if problems := list(settings_problems(mapping, given)):
+        raise PlanError(*problems)
     inventory = example_inventory(mapping, layout)
-    settings = example_settings(mapping, layout)
-    return make_plan(bind(mapping, inventory, layout, settings))
+    values = {**example_settings(mapping, layout).values, **given.values}
+    binding = bind(mapping, inventory, layout, Settings(values, given.preset, given.dtype))
+    return make_plan(binding, options)
 
 
 def example_layout(mapping: Mapping, wanted: str | None) -> Layout:
@@ -152,10 +177,10 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
 
     from mapengine.checkpoints.example_files import write_example
     from mapengine.checkpoints.storage import check_output, staging
-    from mapengine.planning.example import example_settings
+    from mapengine.planning.example import example_inventory, example_settings
 
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    example_inventory(mapping, layout)  # raises where there is none to make
     if folder.is_dir() and any(folder.iterdir()):
         with tempfile.TemporaryDirectory() as fresh:
             write_example(mapping, layout, Path(fresh))
@@ -163,6 +188,9 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
             same, _, _ = filecmp.cmpfiles(fresh, folder, names, shallow=False)
         if len(same) == len(names):
             return example_settings(mapping, layout)
+        message = f"{folder} does not hold the example any more"
+        raise OutputError(Problem("ME611", message, help="remove it, and it is made again"))
+    folder.parent.mkdir(parents=True, exist_ok=True)
     check_output(folder, None, False, 0)
     with staging(folder) as part:
         return write_example(mapping, layout, part)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -66,6 +67,8 @@ def _settings(
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
+        if name in values:
+            raise click.BadParameter(f"{name} is given twice")
         try:
             values[name] = read_document(f"value: {text}", "--set").data["value"]
         except MapengineError as error:
@@ -128,6 +131,8 @@ def run(
     from mapengine.report.progress import progress
     from mapengine.report.units import size_text
 
+    if output is not None:  # before the work of planning
+        check_output(output, source, overwrite, needed=0)
     if dry_run:
         _print_plan(_planned(source, given), workers or default_workers(), as_json)
         return
@@ -136,7 +141,6 @@ def run(
         given["values"] = {**example, **given["values"]}
     if output is None:
         raise click.UsageError("--output is missing: the folder to write")
-    check_output(output, source, overwrite, needed=0)
     job = _job(source, given)
     plan = api.plan(job)
     _print_notes(plan)
@@ -149,7 +153,8 @@ def run(
     elif not quiet:
         size = size_text(result.bytes_written)
         click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {output}")
-        click.echo(f"Next: mapengine verify {output}", err=True)
+        if plan.mapping.target.model:
+            click.echo(f"Next: mapengine verify {output}", err=True)
 
 
 def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, dict[str, Any]]:
@@ -183,8 +188,10 @@ def _planned(source: Path | None, given: dict[str, Any]) -> Plan:
 
     if source is not None:
         return api.plan(_job(source, given))
-    mapping = api.load(given["mapping"])
-    return api.check_example(mapping, api.example_layout(mapping, given["layout"]))
+    job = _job(Path(), given)
+    mapping = api.load(job.mapping)
+    layout = api.example_layout(mapping, given["layout"])
+    return api.check_example(mapping, layout, job.settings, job.options)
 
 
 def _print_notes(plan: Plan) -> None:
@@ -303,7 +310,7 @@ def schema(output: Path | None, check: Path | None) -> None:
     from mapengine.language.schema import schema_text
 
     if check is not None:
-        fresh = check.is_file() and check.read_text(encoding="utf-8") == schema_text()
+        fresh = check.is_file() and check.read_bytes() == schema_text().encode()
         click.echo(f"{check} is {'fresh' if fresh else 'not what `mapengine schema` prints'}")
         sys.exit(0 if fresh else 1)
     if output is not None:
@@ -347,9 +354,18 @@ def main() -> None:
     sys.exit(_run())
 
 
+class _Terminated(BaseException):
+    """SIGTERM, raised so that what is half done is cleared away."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def _run() -> int:
     from mapengine.errors import MapengineError
 
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -357,6 +373,9 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; nothing is left behind", err=True)
         return 130
+    except _Terminated:
+        click.echo("terminated; nothing is left behind", err=True)
+        return 128 + signal.SIGTERM
     except click.ClickException as error:
         error.show()
         return 2
@@ -364,6 +383,9 @@ def _run() -> int:
         return _fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except OSError as error:
+        click.echo(f"{error.filename or 'mapengine'}: {error.strerror or error}", err=True)
         return 2
     except Exception as error:
         if "--debug" in sys.argv:

@@ -66,6 +66,12 @@ class MappingError(MapengineError):
     """The mapping file itself is wrong."""
 
 
+class NotFoundError(MappingError):
+    """There is no mapping file to read."""
+
+    exit_code = 2
+
+
 class PlanError(MapengineError):
     """This mapping and this checkpoint do not fit together."""
 

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+RECEIPT = "mapengine.json"
+"""What a run leaves in its output beside the checkpoint, and `--overwrite` wants to see there."""
+
 
 @dataclass(frozen=True, slots=True)
 class DType:
@@ -84,7 +87,8 @@ class FileContents:
     """What one file of a checkpoint holds, read from its headers alone.
 
     `tensors` by key, nested dicts joined with `/`; `objects` are the plain values beside the
-    tensors, nested as in the file; `metadata` is the format's own; `notes` are worth telling.
+    tensors, nested as in the file; `metadata` is the format's own; `notes` are worth telling;
+    `stamp` is the identity of the file that was read, to know it again.
     """
 
     size: int
@@ -92,6 +96,7 @@ class FileContents:
     objects: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stamp: tuple[int, ...] = ()
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

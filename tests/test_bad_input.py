@@ -170,7 +170,8 @@ def test_a_key_in_two_files():
     save_file({"norm.weight": torch.zeros(32)}, write() / "consolidated.safetensors")
     assert refused() == [
         "ME513 1 tensor is both in consolidated.safetensors and in consolidated.00.pth; "
-        "first: norm.weight\n= keep one of them in the folder"
+        "first: norm.weight\n= a copy does not belong in the folder; parts of one whole are told "
+        "apart by the `prefix` of their files, or by an index in the file pattern"
     ]
 
 
@@ -282,7 +283,9 @@ def test_a_config_that_cannot_be_read(text, message):
 )
 def test_a_config_that_is_not_there(spoil, message):
     spoil(write() / "params.json")
-    assert refused() == [f"{at('source:', 1)}: ME420 no layout fits: {message}"]
+    held = sorted(path.name for path in Path("source").iterdir() if path.is_file())
+    said_last = f"= source holds {', '.join(held)}"
+    assert refused() == [f"{at('source:', 1)}: ME420 no layout fits: {message}\n{said_last}"]
 
 
 def test_a_source_that_is_not_there():
@@ -300,10 +303,10 @@ def test_an_output_that_holds_something():
     write()
     Path("output").mkdir()
     Path("output/mine").write_text("x")
-    assert refused() == [f"ME611 output is not empty\n{ANOTHER}"]
+    assert refused() == ["ME611 output is not empty\n= name another path"]
     assert refused(overwrite=True) == [
         "ME611 output was not written by mapengine (it holds no mapengine.json)\n"
-        "= --overwrite replaces only what a run has written"
+        "= remove it yourself, or name another path"
     ]
 
 

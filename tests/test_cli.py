@@ -90,7 +90,7 @@ def test_run_again_refuses_to_touch_what_is_there_and_says_how(example):
 def test_overwrite_replaces_what_a_run_has_written(example):
     done = mapengine("run", MAPPING, "--overwrite", cwd=example)
     assert done.returncode == 0
-    assert done.stdout == "41 tensors, 378 kB, 4 files → mixtral-example/converted\n"
+    assert done.stdout == "69 tensors, 571 kB, 4 files → mixtral-example/converted\n"
     assert sorted(path.name for path in (example / "mixtral-example").iterdir()) == [
         "converted",
         "source",
@@ -102,7 +102,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(example, tmp_path):
     output = tmp_path / "out"
     done = mapengine("run", MAPPING, "-s", source, "-o", output, "--dry-run", cwd=tmp_path)
     assert done.returncode == 0
-    assert "41 tensors" in done.stdout and "rope_permute heads kv_heads" in done.stdout
+    assert "69 tensors" in done.stdout and "rope_permute heads kv_heads" in done.stdout
     assert not output.exists()
 
 
@@ -124,9 +124,9 @@ def test_the_plan_of_the_example_counts_and_sums(example):
     done = mapengine("plan", MAPPING, "-s", "mixtral-example/source", "--json", cwd=example)
     plan = json.loads(done.stdout)
     assert plan["layout"] == ["mistral", "native"]
-    assert sum(rule["count"] for rule in plan["rules"]) == plan["totals"]["tensors"] == 41
+    assert sum(rule["count"] for rule in plan["rules"]) == plan["totals"]["tensors"] == 69
     assert sum(shard["bytes"] for shard in plan["shards"]) == plan["totals"]["bytes_written"]
-    assert plan["totals"]["bytes_read"] == plan["totals"]["bytes_written"] == 378496
+    assert plan["totals"]["bytes_read"] == plan["totals"]["bytes_written"] == 570560
 
 
 def test_validate_reports_where_and_exits_with_1(tmp_path):
@@ -155,8 +155,8 @@ def test_validate_takes_a_folder_and_a_real_source(example):
 @pytest.mark.parametrize(
     "words, code, said",
     [
-        (["run", "nope"], 1, "ME107 there is no mapping 'nope'"),
-        (["run", "mixtrel"], 1, "did you mean 'mixtral'?"),
+        (["run", "nope"], 2, "ME107 there is no mapping 'nope'"),
+        (["run", "mixtrel"], 2, "did you mean 'mixtral'?"),
         (["plan", MAPPING, "--source", "absent"], 2, "ME501 absent: No such file or directory"),
         (["run", MAPPING, "--source", "."], 2, "--output is missing"),
         (["run", MAPPING, "--max-shard-size", "many"], 2, "'many' is not a size"),
@@ -196,17 +196,23 @@ def test_set_values_are_read_as_yaml(example, tmp_path):
     assert receipt["options"]["set"] == {"theta": 500000.0}
 
 
-def test_an_interrupt_leaves_nothing_and_exits_with_130(tmp_path):
-    code = (
+@pytest.mark.parametrize(
+    "number, code, said",
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_leaves_nothing_behind(number, code, said, tmp_path):
+    program = (
         "import sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
         "inner = g.Reader.write\n"
-        "def slow(*a): print('at work', flush=True); time.sleep(0.3); inner(*a)\n"
+        "def slow(*a):\n"
+        "    sys.stdout.write('at work\\n'); sys.stdout.flush()\n"
+        "    time.sleep(0.3); inner(*a)\n"
         "g.Reader.write = slow\n"
         f"sys.argv = ['mapengine', 'run', {str(MAPPING)!r}]\n"
         "c.main()"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", program],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -214,10 +220,10 @@ def test_an_interrupt_leaves_nothing_and_exits_with_130(tmp_path):
     )
     assert process.stdout.readline() == "at work\n"
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert "interrupted; nothing is left behind" in stderr and "Traceback" not in stderr
+    assert process.returncode == code
+    assert f"{said}; nothing is left behind" in stderr and "Traceback" not in stderr
     assert [path.name for path in (tmp_path / "mixtral-example").iterdir()] == ["source"]
 
 

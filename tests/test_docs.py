@@ -53,7 +53,7 @@ def test_the_readme_tells_of_every_command(command):
 
 
 @pytest.mark.parametrize("command", sorted(cli.commands))
-def test_every_command_helps_itself_and_ends_in_an_example_or_options(command):
+def test_every_command_helps_itself(command):
     shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0 and shown.output.startswith("Usage:")
 

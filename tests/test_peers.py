@@ -119,7 +119,10 @@ def test_2_both_spellings_of_one_layer():
 def test_2_both_published_forms_in_one_folder():
     write()
     sources.write_hub(CASE, Path("source"))
-    keep = "= keep one of them in the folder"
+    keep = (
+        "= a copy does not belong in the folder; parts of one whole are told apart by the "
+        "`prefix` of their files, or by an index in the file pattern"
+    )
     assert refused() == [
         "ME513 9 tensors are both in consolidated.00.pth and in consolidated.00.pt; "
         f"first: tok_embeddings.weight\n{keep}",

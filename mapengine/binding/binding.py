@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from contextlib import suppress
@@ -10,6 +11,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from mapengine.binding.config_values import ValueProblem
 from mapengine.binding.configs import unread, written_configs
 from mapengine.binding.inventory import (
     Address,
@@ -27,6 +29,8 @@ from mapengine.language.mapping import (
     Side,
 )
 from mapengine.specs import DTYPES, StoredTensor
+
+MOST_IGNORED = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,9 @@ def _ignored(names: ModelNames, problems: list[Problem]) -> frozenset[str]:
         indices = sorted(pattern.names & names.mapping.dims.keys())
         try:
             ranges = [names.range_of(name) or () for name in indices]
+            if math.prod(map(len, ranges)) > MOST_IGNORED:
+                message = f"{pattern.text} would be more than {MOST_IGNORED:,} keys"
+                raise ValueProblem(message, "an entry that ends in a dot covers all below it")
             for values in product(*ranges):
                 keys.add(pattern.fill(Scope(names, dict(zip(indices, values, strict=True)))))
         except ExpressionError as error:

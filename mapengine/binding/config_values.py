@@ -54,7 +54,9 @@ def leaves(config: Any, steps: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
     """The path of every value that is not itself an object; of empty objects too."""
     if isinstance(config, Mapping) and config:
         for key, value in config.items():
-            yield from leaves(value, (*steps, str(key)))
+            if not isinstance(key, str):
+                raise ValueProblem(f"a config has keys that are text, and {key!r} is none")
+            yield from leaves(value, (*steps, key))
     elif steps:
         yield steps
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from typing import Any
@@ -24,14 +25,27 @@ def unread(names: ModelNames) -> Iterator[Problem]:
     mapping, side = names.mapping, names.side
     config = names.config(None)
     main = side.config_file(names.layout)
-    if main is None or (config is config_values.ABSENT and not names.missing):
+    if main is None:
         return
     if not isinstance(config, AnyMapping):
         yield Problem("ME402", no_config(names, main, config), side.where, f"{side.name}.config")
         return
-    if mapping.carry_rest:
-        return
-    covered = [*map(_steps_of, (*mapping.carry, *side.ignore_config)), *_read_paths(names)]
+    if not mapping.carry_rest:
+        ignored = [*map(_steps_of, (*mapping.carry, *side.ignore_config))]
+        yield from _left_over(names, main.file, config, [*ignored, *_read_paths(names)])
+    by_file: dict[str, list[tuple[str, ...]]] = {}
+    for field in mapping.fields.values():
+        for path in field.paths(side.name, names.layout):
+            if path.file is not None and path.file != main.file:
+                by_file.setdefault(path.file, []).append(path.steps)
+    for file, covered in by_file.items():
+        yield from _left_over(names, file, names.config(file), covered)
+
+
+def _left_over(
+    names: ModelNames, file: str, config: Any, covered: list[tuple[str, ...]]
+) -> Iterator[Problem]:
+    """The leaves of one config that none of the paths covers, as one problem."""
     left = [
         str(ConfigPath(leaf))
         for leaf in config_values.leaves(config)
@@ -42,8 +56,8 @@ def unread(names: ModelNames) -> Iterator[Problem]:
         shown = ", ".join(left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
         yield Problem(
             "ME403",
-            f"{main.file}: {shown} {verb} read by no field",
-            side.where,
+            f"{file}: {shown} {verb} read by no field",
+            names.side.where,
             help="carry, ignore.config, or a field",
         )
 
@@ -82,6 +96,8 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
     if main is not None:
         configs[main.file] = {}
         _carry(names, configs[main.file])
+    # What `rest` carries gives way to what a field writes; what is carried by name does not.
+    carried = [_steps_of(path) for path in names.mapping.carry]
     written: dict[tuple[str, ConfigPath], ConfigField] = {}
     for field in sorted(names.mapping.fields.values(), key=_depth(names)):
         where, path = field.where, f"config.{field.name}"
@@ -93,6 +109,10 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
                 if other is not field:
                     message = f"{file}: {at} is written twice: by {other.name} ({other.where}) too"
                     problems.append(Problem("ME409", message, where, path))
+                clash = _not_writable(configs.get(file), carried, at, value)
+                if clash:
+                    problems.append(Problem("ME409", f"{file}: {clash}", where, path))
+                    continue
                 config_values.put(configs.setdefault(file, {}), at.steps, value)
         except ExpressionError as error:
             problems.append(Problem("ME405", str(error), error.where or where, path, error.help))
@@ -102,6 +122,19 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
         for step in reversed(main.at):
             configs[main.file] = {step: configs[main.file]}
     return configs
+
+
+def _not_writable(
+    config: Any, carried: list[tuple[str, ...]], at: ConfigPath, value: Any
+) -> str | None:
+    """Why a value cannot be written at a path: it is no number, or what is carried differs."""
+    if isinstance(value, float) and math.isnan(value):
+        return f"{at} would be nan, which no reader of JSON takes"
+    over = any(_covers(at.steps, steps) or _covers(steps, at.steps) for steps in carried)
+    found = config_values.look_up(config, at.steps)
+    if over and found is not config_values.ABSENT and not config_values.equal(found, value):
+        return f"{at} is carried as {told(found)}, and written as {told(value)}"
+    return None
 
 
 def _depth(names: ModelNames) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from mapengine.language.expressions import Names
 from mapengine.language.mapping import FilePattern
 from mapengine.specs import FileContents, StoredTensor
 
+MOST_FILES = 100_000
 Indices = tuple[tuple[str, int | str], ...]
 Address = tuple[str, tuple[int | str, ...]]
 """A source tensor: its key, and the values of the file indices that are in no key (`rank`)."""
@@ -110,6 +112,8 @@ def _filled(
 
     def files(**counted: int) -> list[ResolvedFile]:
         fixed = [(counted[n],) if n in counted else ranges[n] or () for n in names]
+        if math.prod(map(len, fixed)) > MOST_FILES:
+            raise ValueProblem(f"{pattern.pattern.text} would be more than {MOST_FILES:,} files")
         return [_file(pattern, dict(zip(names, v, strict=True)), scope) for v in product(*fixed)]
 
     return _counted(free[0], files, set(there)) if free else files()
@@ -129,9 +133,12 @@ def _counted(
     """The files of 0, 1, 2, ... up to the last one that is there; no wider a gap than that."""
     found: list[ResolvedFile] = []
     since: list[ResolvedFile] = []
-    gap = 0
+    gap, names = 0, set[str]()
     for number in count():
         since += (made := files(**{index: number}))
+        if names.issuperset(file.name for file in made):
+            return found  # the pattern does not count up: it makes the same names again
+        names.update(file.name for file in made)
         gap = 0 if any(file.name in there for file in made) else gap + 1
         if gap == 0:
             found, since = [*found, *since], []
@@ -180,7 +187,8 @@ def addressed(
             "ME513",
             f"{len(keys)} tensor{'s are' if len(keys) > 1 else ' is'} both in {a} and in {b}; "
             f"first: {keys[0]}",
-            help="keep one of them in the folder",
+            help="a copy does not belong in the folder; parts of one whole are told apart by "
+            "the `prefix` of their files, or by an index in the file pattern",
         )
         for (a, b), keys in doubles.items()
     ]

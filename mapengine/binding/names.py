@@ -85,7 +85,6 @@ class ModelNames:
         self.known = mapping.fields.keys()
         self.problems: list[Problem] = []
         self.missing: list[str] = []
-        self.absent: set[str] = set()
         self.origins: dict[str, str] = {}
         self._values: dict[str, Any] = {}
         self._ranges: dict[str, range] = {}
@@ -140,17 +139,24 @@ class ModelNames:
                     f"--set {name}=VALUE decides",
                 )
             return found, origin
+        value, origin = self._without_a_file(field, preset)
+        if field.type is not None and value is not None and field.each is None:
+            value = config_values.typed(value, field.type, None, f"{name}, {origin}")
+        return value, origin
+
+    def _without_a_file(self, field: ConfigField, preset: Any) -> tuple[Any, str]:
+        """The value of a field that no file and no `--set` says."""
+        constant = field.value.at(self.layout)
         if preset is not MISSING:
             return preset, f"preset {self.settings.preset}"
-        constant = field.value.at(self.layout)
         if constant is not MISSING:
             return constant, "constant"
         if field.compute is not None:
             return self.evaluate(field.compute), f"computed: {field.compute.text}"
         default = field.defaults.get(self.side.name)
         if default is None:
-            self.missing.append(name)
-            self._fail(name, None)
+            self.missing.append(field.name)
+            self._fail(field.name, None)
             raise AssertionError
         return self.evaluate(default), f"the default, {default.text}"
 
@@ -253,7 +259,6 @@ class ModelNames:
         if function == "present":
             return stored is not None
         if stored is None:
-            self.absent.add(args[0])
             raise ValueProblem(f"there is no tensor {args[0]} in {self.inventory.folder}")
         if function == "size":
             if not 0 <= args[1] < len(stored.spec.shape):

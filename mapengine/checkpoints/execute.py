@@ -20,6 +20,7 @@ from mapengine.executors import EXECUTORS
 from mapengine.formats import FORMATS
 from mapengine.planning.pieces import Piece, pieces
 from mapengine.planning.plan import Plan, PlannedTensor
+from mapengine.specs import RECEIPT
 
 RECEIPT_VERSION = "1.0"
 _METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
@@ -55,10 +56,11 @@ def run_plan(
     before anything is written where the output cannot be, and after that for a disk that fails;
     `PlanError` where a value does not survive an op.
     """
-    storage.check_output(output, source, overwrite, plan.bytes_written)
+    beside = sum((source / name).stat().st_size for name in plan.companions)
+    storage.check_output(output, source, overwrite, plan.bytes_written + beside)
     try:
-        with storage.staging(output) as folder:
-            _write_shards(plan, source, folder, workers or default_workers(), progress)
+        with storage.staging(output, overwrite) as folder:
+            _write_shards(plan, source, folder, max(workers or default_workers(), 1), progress)
             _write_companions(plan, source, folder)
             _write_json_files(plan, folder)
             for path in folder.iterdir():
@@ -67,7 +69,7 @@ def run_plan(
     except OSError as error:
         place = error.filename2 or error.filename or output
         reason = os.strerror(error.errno) if error.errno else str(error)
-        message = f"{place}: {reason}; nothing is left at {output}"
+        message = f"{place}: {reason}; {output} is as it was"
         raise OutputError(Problem("ME614", message)) from error
     tensors = sum(len(shard.tensors) for shard in plan.shards)
     return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written)
@@ -81,7 +83,7 @@ def default_workers() -> int:
 class _Task:
     tensor: PlannedTensor
     piece: Piece
-    target: int
+    target: Path
     offset: int
 
 
@@ -96,10 +98,8 @@ def _write_shards(
             path = folder / shard.name
             specs = {tensor.key: tensor.spec for tensor in shard.tensors}
             offsets = format.create(path, specs, _METADATA)
-            target = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            opened.callback(os.close, target)
             tasks += [
-                _Task(tensor, piece, target, offsets[tensor.key])
+                _Task(tensor, piece, path, offsets[tensor.key])
                 for tensor in shard.tensors
                 for piece in pieces(tensor.content)
             ]
@@ -112,38 +112,34 @@ def _write_shards(
 
 
 def _descriptors(plan: Plan, source: Path, opened: contextlib.ExitStack) -> Callable[[str], int]:
-    """Every source file, open, and still of the size it was planned with."""
+    """Every source file, open, and still the one that was planned with."""
     files = {}
-    for name, size in plan.source_files.items():
+    for name in plan.source_files:
         file = opened.enter_context(storage.open_file(source / name))
-        if os.fstat(file.fileno()).st_size != size:
+        if storage.stamp(file) != plan.binding.names.inventory.files[name].stamp:
             raise OutputError(Problem("ME615", f"{name} has changed since it was planned"))
         files[name] = file.fileno()
     return files.__getitem__
 
 
 def _write(task: _Task, reader: Reader) -> int:
+    target = os.open(task.target, os.O_RDWR | os.O_CLOEXEC)  # not all at once: there may be many
     try:
-        reader.write(task.piece, task.target, task.offset)
+        reader.write(task.piece, target, task.offset)
     except OpError as error:
         rule = task.tensor.rule
         problem = error.at(rule.where, rule.path)
         message = f"{task.tensor.key}: {problem.message}"
         raise PlanError(Problem(problem.code, message, rule.where, rule.path, error.help)) from None
+    finally:
+        os.close(target)
     return task.piece.content.spec.nbytes
 
 
 def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
-    for name in companions(plan):
+    for name in plan.companions:
         with storage.open_file(source / name) as file, (folder / name).open("xb") as copy:
             shutil.copyfileobj(file, copy)
-
-
-def companions(plan: Plan) -> list[str]:
-    """The files carried over as they are: those the mapping names that lie beside the source."""
-    there = plan.binding.names.inventory.names
-    made = {*plan.configs, *(shard.name for shard in plan.shards)}
-    return [name for name in plan.mapping.files if name in there and name not in made]
 
 
 def _write_json_files(plan: Plan, folder: Path) -> None:
@@ -153,12 +149,12 @@ def _write_json_files(plan: Plan, folder: Path) -> None:
         _write_json(folder / f"{stem}.{suffix}{INDEX_SUFFIX}", _index(plan))
     for name, config in plan.configs.items():
         _write_json(folder / name, config)
-    _write_json(folder / storage.RECEIPT, _receipt(plan, folder))
+    _write_json(folder / RECEIPT, _receipt(plan, folder))
 
 
 def _write_json(path: Path, value: Any) -> None:
     with path.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        file.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def _index(plan: Plan) -> dict[str, Any]:
@@ -180,6 +176,7 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
         "mapengine": __version__,
         "mapping": {
             "name": plan.mapping.name,
+            "model": plan.mapping.target.model,
             "sha256": plan.mapping.sha256,
             "text": plan.mapping.document.text,
         },

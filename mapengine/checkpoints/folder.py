@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,14 @@ from mapengine.fold import fold
 from mapengine.formats import recognise
 from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.language.mapping import Side
+from mapengine.language.reader import read_path
 from mapengine.language.scalars import MAX_NUMBER_LENGTH
 from mapengine.planning.sharding import SUFFIXES
 from mapengine.specs import FileContents
 
 INDEX_SUFFIX = ".index.json"
 _HEAD = 4096
+_SHOWN = 20
 MAX_DEPTH = 64
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
@@ -82,7 +87,13 @@ def _config_files(mapping: MappingFile, side: Side) -> set[str]:
         for _, paths in field.places[side.name].entries
         for path in paths
     }
-    return {main.file for main in mains if main} | {name for name in others if name}
+    asked = {
+        read_path(str(arguments[0])).file
+        for expression in mapping.expressions()
+        for function, arguments in expression.calls
+        if function == "has"
+    }
+    return {main.file for main in mains if main} | {name for name in others | asked if name}
 
 
 def describe_file(path: Path) -> FileContents:
@@ -95,23 +106,29 @@ def describe_file(path: Path) -> FileContents:
                 Problem("ME501", f"{path.name} is neither a safetensors nor a torch file")
             )
         file.seek(0)
-        return format.describe(file, path.name)
+        return replace(format.describe(file, path.name), stamp=storage.stamp(file))
 
 
 def read_json(path: Path) -> Any:
     """A JSON file; a key given twice, and NaN, are refused. Raises `CheckpointError`."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        read = dict(pairs)
-        if len(read) < len(pairs):
-            keys = [key for key, _ in pairs]
-            double = next(key for key in keys if keys.count(key) > 1)
-            raise ValueError(f"key {double!r} is there twice")
+        read: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in read:
+                raise ValueError(f"key {key!r} is there twice")
+            read[key] = value
         return read
 
     try:
         text = storage.read_text(path)
-        value = json.loads(text, object_pairs_hook=once, parse_constant=_constant, parse_int=_int)
+        value = json.loads(
+            text,
+            object_pairs_hook=once,
+            parse_constant=_constant,
+            parse_int=_int,
+            parse_float=_float,
+        )
         _check_depth(value)
         json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be written again
     except RecursionError:
@@ -144,6 +161,13 @@ def _check_depth(value: Any) -> None:
         ]
     if level:
         raise ValueError(_TOO_DEEP)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"{digits[:20]} is beyond the range of a number")
+    return value
 
 
 def _int(digits: str) -> int:
@@ -187,9 +211,13 @@ def check_index(
     if outside:
         yield Problem("ME514", f"{name} points outside its folder: {outside[0]!r}")
         return
-    for file in sorted(listed - set(names)):
-        count = sum(f == file for f in weight_map.values())
-        yield Problem("ME511", f"{file} is missing: {name} puts {_tensors(count)} in it")
+    there = set(names)
+    absent = Counter(file for file in weight_map.values() if file not in there)
+    for file in sorted(absent)[:_SHOWN]:
+        yield Problem("ME511", f"{file} is missing: {name} puts {_tensors(absent[file])} in it")
+    if len(absent) > _SHOWN:
+        message = f"{len(absent) - _SHOWN:,} more files that {name} names are missing"
+        yield Problem("ME511", message)
     stem, _, suffix = name.removesuffix(INDEX_SUFFIX).rpartition(".")
     parts = {f for f in files if f.startswith(f"{stem}-") and f.endswith(suffix)} | listed
     for what, keys in _lies(weight_map, parts & files.keys(), files).items():

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.errors import CheckpointError, OutputError, Problem
+from mapengine.specs import RECEIPT
 
-RECEIPT = "mapengine.json"
-"""What a run leaves in its output, and what `--overwrite` wants to see before it replaces one."""
 LARGEST_TEXT = 64 * 2**20
 _COPY_STEP = 64 * 2**20
 
@@ -41,6 +40,12 @@ def open_file(path: Path) -> BinaryIO:
     return file
 
 
+def stamp(file: BinaryIO) -> tuple[int, ...]:
+    """What tells an open file from another, and from itself after a change."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def read_text(path: Path) -> str:
     """A whole small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
     with open_file(path) as file:
@@ -57,6 +62,8 @@ def read_text(path: Path) -> str:
 def mapped(descriptor: int, start: int, length: int) -> Iterator[memoryview]:
     """`length` bytes from `start`, mapped while they are used and let go after."""
     skipped = start % mmap.ALLOCATIONGRANULARITY
+    if os.fstat(descriptor).st_size < start + length:
+        raise OSError(errno.EIO, "the source file ended early")
     access = mmap.ACCESS_READ
     with (
         mmap.mmap(descriptor, skipped + length, access=access, offset=start - skipped) as pages,
@@ -134,18 +141,18 @@ def _occupied(output: Path, overwrite: bool) -> Problem | None:
     if not entries:
         return None
     if not overwrite:
-        help = "name another path, or replace it with --overwrite"
-        return Problem("ME611", f"{output} is not empty", help=help)
+        ours = ", or replace it with --overwrite" if RECEIPT in entries else ""
+        return Problem("ME611", f"{output} is not empty", help=f"name another path{ours}")
     if RECEIPT not in entries:
         message = f"{output} was not written by mapengine (it holds no {RECEIPT})"
-        return Problem("ME611", message, help="--overwrite replaces only what a run has written")
+        return Problem("ME611", message, help="remove it yourself, or name another path")
     return None
 
 
 def _nested(output: Path, source: Path | None) -> Problem | None:
     if source is None:
         return None
-    inside, outside = output.resolve(), source.resolve()
+    inside, outside = (Path(os.path.realpath(path)) for path in (output, source))
     if inside == outside or inside in outside.parents or outside in inside.parents:
         message = f"the output {output} and the source {source} lie one within the other"
         return Problem("ME611", message, help="name a path beside the source")
@@ -153,7 +160,7 @@ def _nested(output: Path, source: Path | None) -> Problem | None:
 
 
 @contextlib.contextmanager
-def staging(output: Path) -> Iterator[Path]:
+def staging(output: Path, overwrite: bool = False) -> Iterator[Path]:
     """A fresh folder beside `output`, published as `output` by one rename if all goes well.
 
     Whatever goes wrong, the folder is removed and `output` is what it was.
@@ -163,7 +170,7 @@ def staging(output: Path) -> Iterator[Path]:
     try:
         yield folder
         sync_file(folder)
-        _publish(folder, output)
+        _publish(folder, output, overwrite)
         sync_file(output.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,9 +186,12 @@ def _fresh(output: Path, kind: str) -> Path:
     raise OutputError(Problem("ME612", f"no fresh folder could be made beside {output}"))
 
 
-def _publish(folder: Path, output: Path) -> None:
+def _publish(folder: Path, output: Path, overwrite: bool) -> None:
+    """Renames `folder` to `output`, unless something has come there that may not be replaced."""
+    if problem := _occupied(output, overwrite):
+        raise OutputError(problem)
     if not (output.is_dir() and any(output.iterdir())):
-        folder.rename(output)
+        folder.rename(output)  # fails on a folder that is not empty any more
         return
     old = _fresh(output, "old")
     output.rename(old)

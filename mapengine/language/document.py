@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mapengine.errors import MappingError, Problem, Where
+from mapengine.errors import MappingError, NotFoundError, Problem, Where
 from mapengine.language.yaml_nodes import FORBIDDEN, Node, forbidden, parse_nodes
 
 MAX_BYTES = 2 * 1024 * 1024
@@ -53,12 +53,12 @@ def load_document(path: str | Path) -> Document:
     file = str(path)
     try:
         if Path(path).exists() and not Path(path).is_file():
-            raise MappingError(Problem("ME100", f"{file} is not a file"))
+            raise NotFoundError(Problem("ME100", f"{file} is not a file"))
         with Path(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise MappingError(Problem("ME100", f"cannot read {file}: {reason}")) from None
+        raise NotFoundError(Problem("ME100", f"cannot read {file}: {reason}")) from None
     if len(content) > MAX_BYTES:
         raise MappingError(_too_large(file))
     try:

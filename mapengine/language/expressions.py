@@ -24,7 +24,7 @@ from mapengine.language.arithmetic import (
 )
 from mapengine.language.expression_syntax import CONSTANTS, Call, Checker, read
 
-__all__ = ["Expression", "ExpressionError", "Names", "Scope", "check_names", "parse", "parse_value"]
+__all__ = ["Expression", "ExpressionError", "Names", "Scope", "parse", "parse_value"]
 
 T = TypeVar("T")
 
@@ -108,13 +108,6 @@ def parse_value(value: Any, where: Where | None = None) -> Expression:
         error.place(where, "")
         raise
     return Expression(shown(value), where=where, tree=ast.Constant(value, col_offset=0))
-
-
-def check_names(expression: Expression, known: Iterable[str]) -> list[str]:
-    """One sentence for each free name that is not known."""
-    words = list(known)
-    errors = [unknown(name, words) for name in sorted(expression.names.difference(words))]
-    return ["; ".join(filter(None, (str(error), error.help))) for error in errors]
 
 
 def _evaluate(node: ast.expr, scope: Scope) -> Any:

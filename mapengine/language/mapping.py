@@ -123,6 +123,11 @@ class Side:
             combined = [have | {one.name} for have in combined for one in choice]
         return iter(combined)
 
+    def layout_name(self, layout: Layout) -> str:
+        """`a+b`: the layout's parts in the order of the choices."""
+        names = [one.name for choice in self.choices for one in choice if one.name in layout]
+        return "+".join(names) or "the one layout"
+
     def _chosen(self, layout: Layout) -> list[SideLayout]:
         return [one for choice in self.choices for one in choice if one.name in layout]
 
@@ -192,6 +197,15 @@ class Mapping:
     @property
     def target(self) -> Side:
         return self.sides["target"]
+
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression of the config fields, and of the rules' conditions and shapes."""
+        for one in self.fields.values():
+            yield from one.defaults.values()
+            yield from (e for e in (one.compute, one.when) if e is not None)
+        for rule in self.rules:
+            yield from rule.when
+            yield from (size for shape in rule.shapes for size in shape)
 
     @property
     def sha256(self) -> str:

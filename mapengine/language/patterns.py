@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,7 @@ _WIDTH = re.compile(r"(.*?)(?::([^:'\"]*))?")
 _DIGITS = re.compile(r"0[1-9][0-9]?")
 _GLOB_SIGN = re.compile(r"[*?\[]")
 _WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # a part of a name, never a way to a folder
+_BRACED = re.compile(r"\{[^{}]*\}")
 _RULE = re.compile(r"\{\{|\}\}|\{[^{}]*\}|->|,")
 
 
@@ -87,15 +88,6 @@ class KeyPattern:
             scope = Names(scope)
         parts = self.parts
         return "".join([part if type(part) is str else part.fill(scope) for part in parts])  # type: ignore[union-attr]
-
-    def prefixed(self, prefix: KeyPattern) -> KeyPattern:
-        """This pattern behind another one."""
-        shift = len(prefix.text)
-        own = [
-            replace(part, offset=part.offset + shift) if isinstance(part, Hole) else part
-            for part in self.parts
-        ]
-        return KeyPattern(prefix.text + self.text, (*prefix.parts, *own), self.where)
 
     def wildcard(self) -> str:
         """The pattern as `fnmatch` and `glob` read it: `*` for what braces hold."""
@@ -165,6 +157,9 @@ def _names(side: str, start: int) -> tuple[str, ...]:
     for name in side.split(","):
         if not name.strip():
             raise PatternError("a key is missing beside this comma", start)
+        if re.search(r"\s", _BRACED.sub("", name.strip())):
+            help = "an arrow is written ->, and a comma stands between keys"
+            raise PatternError(f"the key {name.strip()!r} has a blank in it", start, help)
         if name.strip() in names:
             raise PatternError(f"the key {name.strip()!r} is here twice", start)
         names.append(name.strip())

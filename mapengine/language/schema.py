@@ -230,7 +230,7 @@ _SIDE = _object(
             "description": "Every floating tensor written here is cast to this.",
         },
         "root": _text("The object in a tensor file that is the checkpoint.", "model/"),
-        "model": _text("The transformers class that `verify` asks.", "DemoForCausalLM"),
+        "model": _text("The transformers class it is for; `verify` asks it.", "DemoForCausalLM"),
     },
 )
 

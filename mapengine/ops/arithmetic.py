@@ -15,6 +15,9 @@ from mapengine.specs import DTYPES
 if TYPE_CHECKING:
     import torch
 
+_SMALLEST = 2.0**-126
+"""The smallest normal float32: what a tensor is multiplied in."""
+
 
 def _floating(dtype: str) -> str:
     if not DTYPES[dtype].floating:
@@ -73,8 +76,8 @@ class Mul(Elementwise):
     )
 
     def __post_init__(self) -> None:
-        if self.value == 0:
-            raise OpError("a factor of 0 has no way back")
+        if abs(self.value) < _SMALLEST:
+            raise OpError(f"a factor of {self.value:g} is 0 in float32, and has no way back")
 
     def result(self, dtype: str) -> str:
         return _floating(dtype)

@@ -31,7 +31,7 @@ def parse_axes(pattern: str) -> tuple[Side, Side, dict[str, int]]:
     left, arrow, right = pattern.partition("->")
     if not arrow or "->" in right:
         raise OpError(f"{pattern!r} is not `axes -> axes`", code="ME304")
-    if len(pattern) > _LONGEST or "..." in pattern:
+    if len(pattern) > _LONGEST or "..." in pattern or not pattern.isascii():
         raise OpError("every axis is named, in at most 200 characters", code="ME304")
     sizes: dict[str, int] = {}
     sides = _side(left, sizes), _side(right, sizes)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as AnyMapping
 from itertools import combinations
+from pathlib import PurePath
 from typing import Any
 
-from mapengine.errors import Problem, Where, suggest
+from mapengine.errors import MappingError, Problem, Where, suggest
 from mapengine.language.arithmetic import place_of
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
+from mapengine.language.mapping import ConfigField, FilePattern, Layout, Mapping, Rule
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.planning.fan_checks import check_fans, loops_of
+from mapengine.planning.plan import Plan, PlannedTensor
+from mapengine.planning.sharding import SUFFIXES
 
 _RESERVED = {"layout", *CONSTANTS}
 
@@ -31,6 +35,8 @@ def check_mapping(mapping: Mapping) -> list[Problem]:
         *_config_expressions(mapping),
         *_circles(mapping),
         *_file_patterns(mapping),
+        *_target_side(mapping),
+        *_dtypes_asked_for(mapping),
         *_rule_expressions(mapping),
         *_doubled_paths(mapping),
         *check_fans(mapping),
@@ -202,10 +208,51 @@ def _file_patterns(mapping: Mapping) -> Iterator[Problem]:
             for hole in ignored.holes:
                 known = {*mapping.fields, *mapping.dims}
                 yield from _unknown(hole.expression, known, f"{side.name}.ignore")
+
+
+def _target_side(mapping: Mapping) -> Iterator[Problem]:
+    """What cannot be written: names of no format, and words of a side that is read."""
     target = mapping.target
-    if not any(pattern.is_plain for layout in target.layouts() for pattern in target.files(layout)):
+    patterns = [pattern for layout in target.layouts() for pattern in target.files(layout)]
+    for pattern in patterns:
+        text = pattern.pattern.text
+        if pattern.is_plain and PurePath(text).suffix not in SUFFIXES:
+            hint = f"names end in {', '.join(SUFFIXES)}"
+            message = f"{text!r} is of no format that can be written"
+            yield Problem("ME219", message, pattern.where, "target.tensors", hint)
+        if pattern.prefix:
+            message = "a prefix is taken off keys that are read, and none is written yet"
+            yield Problem("ME219", message, pattern.where, "target.tensors")
+    for config in {target.config_file(layout) for layout in target.layouts()}:
+        if config and PurePath(config.file).suffix != ".json":
+            message = f"{config.file!r} is no JSON file, and only those are written"
+            yield Problem("ME219", message, target.where, "target.config")
+    if target.root or target.choices:
+        message = "`root` and `layouts` are of a side that is read, and not written yet"
+        yield Problem("ME219", message, target.where, "target")
+    for side in mapping.sides.values():
+        if side.root and not side.root.endswith("/"):
+            message = f"{side.root!r} does not end in /, as the path of an object does"
+            yield Problem("ME219", message, side.where, f"{side.name}.root")
+    if not any(pattern.is_plain for pattern in patterns):
         message = "none of the target's tensors is a plain file name, so there is nothing to write"
         yield Problem("ME223", message, target.where, "target.tensors")
+
+
+def _dtypes_asked_for(mapping: Mapping) -> Iterator[Problem]:
+    """`dtype('key')` of a tensor that a rule casts would name another dtype than is written."""
+    cast = {
+        pattern.text: rule
+        for rule in mapping.rules
+        if any(call.name == "cast" for call in rule.ops)
+        for pattern in rule.sources
+    }
+    for name, field in mapping.fields.items():
+        for function, arguments in field.compute.calls if field.compute else ():
+            if function == "dtype" and arguments[0] in cast:
+                rule = cast[str(arguments[0])]
+                message = f"dtype({arguments[0]!r}) is not what is written: {rule.path} casts it"
+                yield Problem("ME225", message, field.where, f"config.{name}", "ask another tensor")
 
 
 def _one_count(pattern: FilePattern, mapping: Mapping) -> Iterator[Problem]:
@@ -245,3 +292,35 @@ def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
         for key in sorted({p.text for p in first.targets} & {p.text for p in second.targets}):
             message = f"{key} is made twice: {also}"
             yield Problem("ME313", message, second.where, second.path)
+
+
+def check_layouts_agree(plans: AnyMapping[Layout, Plan]) -> None:
+    """Raises `MappingError` where layouts of one example come out with other keys or shapes.
+
+    A cut along the wrong axis, or a transpose that one layout forgot, shows here.
+    """
+    (first, plan), *others = plans.items()
+    named = plan.binding.read.layout_name
+    wanted = {tensor.key: tensor for tensor in plan.tensors}
+    problems: dict[str, Problem] = {}
+    for layout, other in others:
+        made = {tensor.key: tensor for tensor in other.tensors}
+        for key in sorted(wanted.keys() ^ made.keys()):
+            tensor = wanted.get(key) or made[key]
+            only = first if key in wanted else layout
+            message = f"{key} is made in layout {named(only)} alone"
+            problems.setdefault(tensor.rule.path, _at_rule(message, tensor))
+        for key in wanted.keys() & made.keys():
+            a, b = wanted[key], made[key]
+            if a.spec != b.spec:
+                message = (
+                    f"{key} comes out as {a.spec} in layout {named(first)} "
+                    f"({a.rule.where}), and as {b.spec} in {named(layout)}"
+                )
+                problems.setdefault(b.rule.path, _at_rule(message, b))
+    if problems:
+        raise MappingError(*problems.values())
+
+
+def _at_rule(message: str, tensor: PlannedTensor) -> Problem:
+    return Problem("ME224", message, tensor.rule.where, tensor.rule.path)

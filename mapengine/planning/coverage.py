@@ -12,6 +12,7 @@ from mapengine.language.mapping import Rule
 from mapengine.planning.expand import Step
 
 _SHOWN = 6
+# How quantised weights are mostly spelt: used for a hint alone, never for a decision.
 _QUANTISED = ("weight_scale_inv", "qweight", "qzeros", "g_idx", "scales", "weight_scale", "_blocks")
 
 
@@ -48,7 +49,6 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
     yield from clashes.values()
     if not _can_tell(binding):
         return
-    missing = {a: rule for a, rule in missing.items() if a[0] not in binding.names.absent}
     if missing:
         yield _missing(missing, binding)
     left = [

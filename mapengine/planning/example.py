@@ -109,6 +109,8 @@ def _patterns(mapping: Mapping, layout: Layout) -> list[FilePattern]:
     patterns = mapping.source.files(layout)
     with_indices = [p for p in patterns if p.pattern.names or p.prefix]
     plain = [p for p in patterns if p.is_plain] or [_named(p) for p in patterns if p.is_glob]
+    if any(pattern.prefix for pattern in with_indices):  # what has no prefix is in a file beside
+        return with_indices + plain[:1]
     return with_indices or plain[:1]
 
 

@@ -13,6 +13,7 @@ from mapengine.binding.inventory import Inventory, wildcard_match
 from mapengine.binding.names import ModelNames, Settings
 from mapengine.errors import PlanError, Problem, suggest
 from mapengine.language.mapping import Layout, Mapping, Side
+from mapengine.planning.coverage import drop_absent
 from mapengine.planning.expand import expand
 
 
@@ -67,15 +68,10 @@ def choose_layout(
 def _several_fit(fits: list[Fit], inventory: Inventory, side: Side) -> list[Problem]:
     """What is wrong in all of them, which may be why none stands out; or else that they tie."""
     shared = [p for p in fits[0].problems if all(p in fit.problems for fit in fits)]
-    names = " and ".join(_name(fit.layout, side) for fit in fits)
+    names = " and ".join(side.layout_name(fit.layout) for fit in fits)
     verb = "are equally near to" if fits[0].unmatched else "both fit"
     message = f"{names} {verb} what is in {inventory.folder}"
     return shared or [Problem("ME421", message, side.where, help="--layout NAME decides")]
-
-
-def _name(layout: Layout, side: Side) -> str:
-    names = [one.name for choice in side.choices for one in choice if one.name in layout]
-    return "+".join(names) or "the one layout"
 
 
 def _shallow(
@@ -123,7 +119,8 @@ def _deep(
     """How many keys a layout misses or leaves over, and how many config keys it does not read."""
     binding = bind(mapping, inventory, layout, settings, read)
     expansion = expand(binding)
-    wanted = {member for step in expansion.steps for member in step.sources.members}
+    steps = drop_absent(expansion.steps, binding)
+    wanted = {member for step in steps for member in step.sources.members}
     ignored = sum(is_ignored(binding, key) for key, _ in binding.tensors.keys() - wanted)
     unmatched = len(wanted ^ binding.tensors.keys()) - ignored
     config = sum(problem.code.startswith("ME4") for problem in binding.problems)
@@ -139,12 +136,14 @@ def is_ignored(binding: Binding, key: str) -> bool:
 def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:
     fits = sorted(fits, key=lambda fit: fit.unmatched)
     shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
+    held = ", ".join(sorted(inventory.names)[:8]) or "no file"
+    help = f"{inventory.folder} holds {held}{', ...' if len(inventory.names) > 8 else ''}"
     if shared:
         message = f"no layout fits: {'; '.join(shared)}"
-        return Problem("ME420", message, mapping.sides[read].where)
+        return Problem("ME420", message, mapping.sides[read].where, help=help)
     told: dict[tuple[str, ...], list[str]] = {}
     for fit in fits:
-        told.setdefault(fit.lacks[:3], []).append(_name(fit.layout, mapping.sides[read]))
+        told.setdefault(fit.lacks[:3], []).append(mapping.sides[read].layout_name(fit.layout))
     lines = [f"\n  {', '.join(names)}: {'; '.join(lacks)}" for lacks, names in told.items()]
     message = f"no layout fits what is in {inventory.folder}{''.join(lines[:4])}"
-    return Problem("ME420", message, mapping.sides[read].where)
+    return Problem("ME420", message, mapping.sides[read].where, help=help)

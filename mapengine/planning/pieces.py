@@ -10,6 +10,10 @@ from mapengine.views import Agreed, Joined, Lazy, Mapped, View
 
 PIECE = 32 * 2**20
 """About how many bytes of a tensor are made at a time."""
+VALUES_PIECE = PIECE // 8
+"""The same where values are computed, which takes several times the room."""
+_CHECKED = 32
+"""Bytes for each element while its value is checked: doubles, their sizes, masks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +24,18 @@ class Piece:
     content: Lazy
 
 
-def pieces(content: Lazy, limit: int = PIECE) -> Iterator[Piece]:
+def pieces(content: Lazy, limit: int | None = None) -> Iterator[Piece]:
     """A tensor in consecutive pieces of about `limit` bytes, as far as it can be cut."""
+    if limit is None:
+        limit = VALUES_PIECE if _computes(content) else PIECE
     yield from _pieces(content if content.ndim else content.reshape((1,)), 0, limit)
+
+
+def _computes(content: Lazy) -> bool:
+    """Whether values are computed on the way."""
+    if isinstance(content, Mapped):
+        return True
+    return any(isinstance(one, Lazy) and _computes(one) for one in content.inputs())
 
 
 def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
@@ -74,9 +87,9 @@ def _beside(content: Lazy) -> int:
     match content:
         case View(source=Lazy() as source):  # laid out in full before it is looked at
             return source.spec.nbytes + _beside(source)
-        case Mapped():  # before, after, and two masks of a byte for each element
-            beside = content.content.spec.nbytes + content.spec.nbytes + 2 * content.spec.numel
-            return beside + _beside(content.content)
+        case Mapped():  # before, after, and what it takes to see that no value is lost
+            around = content.content.spec.nbytes + content.spec.nbytes
+            return around + _CHECKED * content.spec.numel + _beside(content.content)
         case Joined():
             return max(map(_beside, content.members))
         case Agreed():

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine.binding.binding import Binding
-from mapengine.errors import PlanError
+from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
 from mapengine.planning.coverage import check_coverage, drop_absent
@@ -22,7 +22,7 @@ from mapengine.planning.expand import expand
 from mapengine.planning.lowering import lower
 from mapengine.planning.pieces import pieces, working_bytes
 from mapengine.planning.sharding import shard_names
-from mapengine.specs import DTYPES, StoredTensor, TensorSpec
+from mapengine.specs import DTYPES, RECEIPT, StoredTensor, TensorSpec
 from mapengine.views import Lazy, Mapped, View
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
@@ -91,6 +91,12 @@ class Plan:
         return [(name, note) for name in self.source_files for note in files[name].notes]
 
     @property
+    def companions(self) -> list[str]:
+        """Files carried over as they are: those the mapping names that lie beside the source."""
+        there = self.binding.names.inventory.names
+        return [name for name in self.mapping.files if name in there and name not in self.configs]
+
+    @property
     def bytes_written(self) -> int:
         return sum(shard.nbytes for shard in self.shards)
 
@@ -142,13 +148,29 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     problems += found
     if problems:
         raise PlanError(*dict.fromkeys(problems))
+    promised = sum(len(step.targets.members) for step in steps)
+    if len(made) != promised:  # a step that stopped without a word: never write less than all
+        message = f"{promised} tensors are to be made, and {len(made)} were"
+        raise PlanError(Problem("ME315", message, binding.write.where))
     written = options.dtype or binding.write.dtype
     tensors = [
         PlannedTensor(key, _cast(content, written, rule), rule) for key, content, rule in made
     ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
-    return Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
+    plan = Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
+    if clashes := _clashes(plan):
+        raise PlanError(*clashes)
+    return plan
+
+
+def _clashes(plan: Plan) -> list[Problem]:
+    """Names that two files of the output would have."""
+    tensors = [shard.name for shard in plan.shards]
+    names = [*tensors, *plan.companions, *plan.configs, RECEIPT, f"{tensors[0]}.index.json"]
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    where = plan.mapping.target.where
+    return [Problem("ME602", f"two files of the output are called {n}", where) for n in doubles]
 
 
 def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:

@@ -23,6 +23,11 @@ def shard_names(
     from huggingface_hub import split_state_dict_into_shards_factory
 
     plain = [p.pattern.text for p in binding.write.files(binding.layout) if p.is_plain]
+    if format not in (None, *_OWN_NAMES):
+        known = ", ".join(_OWN_NAMES)
+        raise PlanError(
+            Problem("ME601", f"there is no format {format!r}", help=f"there are {known}")
+        )
     if not plain:
         raise PlanError(
             Problem("ME601", f"the {binding.write.name} names no single file", binding.write.where)
@@ -49,6 +54,5 @@ def shard_names(
 
 def natural(key: str) -> list[tuple[bool, int | str]]:
     """Sorts `layers.2` before `layers.10`."""
-    return [
-        (part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", key)
-    ]
+    parts = re.split(r"([0-9]+)", key)
+    return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts]

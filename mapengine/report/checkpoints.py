@@ -51,7 +51,10 @@ def checks_text(checks: Sequence[Check]) -> str:
         for finding in check.findings:
             lines += [f"    {line}" for line in problem_text(finding).splitlines()]
     bad = sum(bool(check.findings) for check in checks)
-    lines.append(f"{bad} of {len(checks)} checks failed" if bad else "all good")
+    skipped = sum(bool(check.skipped) for check in checks)
+    good = f"{len(checks) - bad - skipped} of {len(checks)} checks passed"
+    beside = f", {bad} failed" * bool(bad) + f", {skipped} did not run" * bool(skipped)
+    lines.append(good + beside)
     return printable("\n".join(lines))
 
 

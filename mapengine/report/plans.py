@@ -78,10 +78,8 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan, workers: int) -> list[str]:
-    from mapengine.checkpoints.execute import companions
-
     count = sum(len(shard.tensors) for shard in plan.shards)
-    files = [*plan.configs, *companions(plan)]
+    files = [*plan.configs, *plan.companions]
     files_word = "file" if len(plan.shards) == 1 else "files"
     return [
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
@@ -138,8 +136,6 @@ def _aligned(cells: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
 
 def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
     """The whole plan for JSON: rules, shards with their tensors, configs, totals in bytes."""
-    from mapengine.checkpoints.execute import companions
-
     return {
         "format_version": FORMAT_VERSION,
         "mapping": {"name": plan.mapping.name, "sha256": plan.mapping.sha256},
@@ -173,7 +169,7 @@ def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
             for shard in plan.shards
         ],
         "configs": dict(plan.configs),
-        "companions": companions(plan),
+        "companions": plan.companions,
         "source_files": plan.source_files,
         "totals": {
             "tensors": sum(len(shard.tensors) for shard in plan.shards),

@@ -7,8 +7,8 @@ from typing import Any
 
 from mapengine.checkpoints.folder import INDEX_SUFFIX, read_json
 from mapengine.checkpoints.inspection import index_problems
-from mapengine.checkpoints.storage import RECEIPT
 from mapengine.errors import MapengineError, Problem
+from mapengine.specs import RECEIPT
 from mapengine.verification.check import Check
 from mapengine.verification.subject import SINGLES, Subject, is_part
 
@@ -23,7 +23,7 @@ def check_files(subject: Subject) -> Check:
 
 
 def check_receipt(subject: Subject) -> Check:
-    name = "files are as the receipt says"
+    name = "files have the sizes that the receipt says"
     if RECEIPT not in subject.folder.names:
         return Check(name, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:

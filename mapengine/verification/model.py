@@ -36,6 +36,9 @@ def check_config(subject: Subject) -> Check:
     findings = list(_dtype_problems(subject))
     if isinstance(subject.model_class, Problem):
         return Check(name, (*findings, subject.model_class))
+    found, meant = subject.model_class.__name__, subject.meant_for
+    if meant and found != meant:
+        findings.append(Problem("ME723", f"config.json names {found}, the mapping is for {meant}"))
     dtype = next((told for _, told in _dtypes(subject)), "no dtype named")
     return Check(name, tuple(findings), f"{subject.model_class.__name__}, {dtype}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,14 +11,16 @@ from typing import Any
 from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.inspection import Folder
 from mapengine.errors import MapengineError, Problem
-from mapengine.specs import TensorSpec
-from mapengine.verification.oracle import load_config, model_class, quiet
+from mapengine.specs import RECEIPT, TensorSpec
+from mapengine.verification.oracle import fields, load_config, model_class, quiet
 
 CONFIG = "config.json"
 SINGLES = ("model.safetensors", "pytorch_model.bin")
 ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
 """What `from_pretrained` looks for, in its order; the first that is there is loaded."""
-_MANY_LAYERS = 1_000
+_MANY = {"layer": 1_000, "expert": 20_000, "label": 1_000_000}
+"""A model of more parts than these, and than there are tensors, would take for ever to make."""
+_NO_COUNT = re.compile("size|dim|channel")  # `shared_expert_intermediate_size`
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,33 @@ class Subject:
         return written
 
     @cached_property
+    def meant_for(self) -> str | None:
+        """The model class that the mapping in the receipt names, if it does."""
+        if RECEIPT not in self.folder.names:
+            return None
+        try:
+            receipt = read_json(self.folder.path / RECEIPT)
+        except MapengineError:
+            return None  # its own check tells
+        mapping = receipt.get("mapping") if isinstance(receipt, dict) else None
+        return mapping.get("model") if isinstance(mapping, dict) else None
+
+    @cached_property
     def config(self) -> Any:
         """The config as transformers reads it, or the `Problem` with it."""
         if isinstance(self.written, Problem):
             return self.written
-        layers = self.written.get("num_hidden_layers")
         tensors = len(self.specs)
-        if isinstance(layers, int) and layers > max(tensors, _MANY_LAYERS):  # would take for ever
-            message = f"{CONFIG} has {layers:,} layers, the files hold {tensors:,} tensors"
-            return Problem("ME734", message)
+        endless = _endless(self.written, tensors)  # before loading, which makes a list of layers
+        if endless:
+            return endless
         with quiet():
-            return load_config(self.folder.path)
+            config = load_config(self.folder.path)
+            return (
+                config
+                if isinstance(config, Problem)
+                else _endless(fields(config), tensors) or config
+            )
 
     @cached_property
     def model_class(self) -> Any:
@@ -93,6 +111,28 @@ class Subject:
             return self.config
         with quiet():
             return model_class(self.config)
+
+
+def _endless(fields: Mapping[str, Any], tensors: int) -> Problem | None:
+    """The problem with a config that has many more layers or experts than tensors could fill."""
+    for name, count in _counts(fields):
+        least = max(many for word, many in _MANY.items() if word in name)
+        if count > max(tensors, least):
+            message = f"{CONFIG} has {name[:80]} {count:,}, the files hold {tensors:,} tensors"
+            return Problem("ME734", message)
+    return None
+
+
+def _counts(value: Any, name: str = "") -> Iterator[tuple[str, int]]:
+    """The numbers of layers and the like in a config, and in the configs within it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _counts(inner, str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _counts(inner, name)
+    elif type(value) is int and any(word in name for word in _MANY) and not _NO_COUNT.search(name):
+        yield name, value
 
 
 def is_part(name: str, singles: Sequence[str] = SINGLES) -> bool:

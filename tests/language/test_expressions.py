@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from mapengine.errors import Where
-from mapengine.language.expressions import ExpressionError, Names, check_names, parse, parse_value
+from mapengine.language.expressions import ExpressionError, Names, parse, parse_value
 
 hypothesis = pytest.importorskip("hypothesis")
 st = hypothesis.strategies
@@ -316,13 +316,6 @@ def test_a_constant_reads_as_it_would_be_written():
 def test_what_is_no_scalar_is_no_expression(value):
     with pytest.raises(ExpressionError):
         parse_value(value)
-
-
-def test_unknown_names_are_told_before_anything_is_computed():
-    assert check_names(parse("hiden // heads + zz"), ["hidden", "heads"]) == [
-        "there is no name 'hiden' here; did you mean 'hidden'?",
-        "there is no name 'zz' here",
-    ]
 
 
 PIECES = (

@@ -125,14 +125,6 @@ def test_a_pattern_knows_its_names_and_equals_its_text():
     assert pickle.loads(pickle.dumps(pattern)) == pattern
 
 
-def test_a_prefix_goes_before():
-    inner = KeyPattern.parse("wq.{w}").prefixed(KeyPattern.parse("layers.{layer}."))
-    outer = inner.prefixed(KeyPattern.parse("model."))
-    assert outer == KeyPattern.parse("model.layers.{layer}.wq.{w}")
-    assert outer.fill(NAMES) == "model.layers.7.wq.w1"
-    assert [hole.offset for hole in outer.holes] == [14, 25]
-
-
 @pytest.mark.parametrize(
     "text, wildcard",
     [
