@@ -1,7 +1,7 @@
 """A declarative mapping engine for model checkpoints.
 
     import mapengine
-    mapengine.run(mapengine.Job("mixtral", "Mixtral-8x7B"), "Mixtral-8x7B-hf")
+    mapengine.run(mapengine.Job("mappings/NAME.yaml", "CHECKPOINT"), "CONVERTED")
 
 The names below are loaded when they are first used, so importing the package costs nothing.
 """

@@ -21,7 +21,8 @@ from mapengine.errors import (
 from mapengine.language.document import load_document
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.language.reading import read_mapping
-from mapengine.planning.checks import check_layouts_agree, check_mapping
+from mapengine.planning.agreement import check_layouts_agree
+from mapengine.planning.checks import check_mapping
 from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 
 if TYPE_CHECKING:

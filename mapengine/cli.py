@@ -110,7 +110,9 @@ def _job(source: Path, given: dict[str, Any]) -> Job:
 # -- commands -----------------------------------------------------------------------------------
 
 
-@cli.command(epilog="Example: mapengine run mixtral --source Mixtral-8x7B --output Mixtral-8x7B-hf")
+@cli.command(
+    epilog="Example: mapengine run mappings/NAME.yaml --source CHECKPOINT --output CONVERTED"
+)
 @_job_options
 @click.option("-o", "--output", type=_PATH, help="The folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that a run has written.")
@@ -170,7 +172,7 @@ def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, di
     return source, home / "converted" if output is None else home, dict(settings.values)
 
 
-@cli.command(epilog="Example: mapengine plan mixtral --source Mixtral-8x7B")
+@cli.command(epilog="Example: mapengine plan mappings/NAME.yaml --source CHECKPOINT")
 @_job_options
 @_JSON
 def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
@@ -250,7 +252,7 @@ def _mapping_files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-@cli.command(epilog="Example: mapengine inspect Mixtral-8x7B")
+@cli.command(epilog="Example: mapengine inspect CHECKPOINT")
 @click.argument("folder", type=_PATH)
 @_JSON
 def inspect(folder: Path, as_json: bool) -> None:
@@ -267,7 +269,7 @@ def inspect(folder: Path, as_json: bool) -> None:
     sys.exit(1 if seen.problems else 0)
 
 
-@cli.command(epilog="Example: mapengine verify Mixtral-8x7B-hf")
+@cli.command(epilog="Example: mapengine verify CONVERTED")
 @click.argument("folder", type=_PATH)
 @click.option("--load/--no-load", default=True, help="Ask from_pretrained for its load report.")
 @_JSON

@@ -9,19 +9,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as AnyMapping
 from itertools import combinations
 from pathlib import PurePath
 from typing import Any
 
-from mapengine.errors import MappingError, Problem, Where, suggest
+from mapengine.errors import Problem, Where, suggest
 from mapengine.language.arithmetic import place_of
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import ConfigField, FilePattern, Layout, Mapping, Rule
+from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.planning.fan_checks import check_fans, loops_of
-from mapengine.planning.plan import Plan, PlannedTensor
 from mapengine.planning.sharding import SUFFIXES
 
 _RESERVED = {"layout", *CONSTANTS}
@@ -292,35 +290,3 @@ def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
         for key in sorted({p.text for p in first.targets} & {p.text for p in second.targets}):
             message = f"{key} is made twice: {also}"
             yield Problem("ME313", message, second.where, second.path)
-
-
-def check_layouts_agree(plans: AnyMapping[Layout, Plan]) -> None:
-    """Raises `MappingError` where layouts of one example come out with other keys or shapes.
-
-    A cut along the wrong axis, or a transpose that one layout forgot, shows here.
-    """
-    (first, plan), *others = plans.items()
-    named = plan.binding.read.layout_name
-    wanted = {tensor.key: tensor for tensor in plan.tensors}
-    problems: dict[str, Problem] = {}
-    for layout, other in others:
-        made = {tensor.key: tensor for tensor in other.tensors}
-        for key in sorted(wanted.keys() ^ made.keys()):
-            tensor = wanted.get(key) or made[key]
-            only = first if key in wanted else layout
-            message = f"{key} is made in layout {named(only)} alone"
-            problems.setdefault(tensor.rule.path, _at_rule(message, tensor))
-        for key in wanted.keys() & made.keys():
-            a, b = wanted[key], made[key]
-            if a.spec != b.spec:
-                message = (
-                    f"{key} comes out as {a.spec} in layout {named(first)} "
-                    f"({a.rule.where}), and as {b.spec} in {named(layout)}"
-                )
-                problems.setdefault(b.rule.path, _at_rule(message, b))
-    if problems:
-        raise MappingError(*problems.values())
-
-
-def _at_rule(message: str, tensor: PlannedTensor) -> Problem:
-    return Problem("ME224", message, tensor.rule.where, tensor.rule.path)
