@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ def test_values_beside_the_tensors_are_told_in_part_where_they_are_many(tmp_path
     (file,) = inspect(tmp_path).files
     assert len(file.objects) == 50
     assert file.notes == ("10 more values beside the tensors are not shown",)
+
+
+def test_long_values_are_cut_before_they_are_put_in_words(tmp_path):
+    long = "x" * 2**20
+    values = {"texts": [long] * 30, "nested": {"pairs": ((long, 1),), "numbers": list(range(99))}}
+    torch.save(values, tmp_path / "a.pt")
+    tracemalloc.start()
+    try:
+        (file,) = inspect(tmp_path).files
+        assert tracemalloc.get_traced_memory()[1] < 5 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert file.objects == (
+        ("texts", "['" + "x" * 78 + "..."),
+        ("nested/pairs", "(('" + "x" * 77 + "..."),
+        ("nested/numbers", str(list(range(99)))[:80] + "..."),
+    )
 
 
 def test_an_empty_folder_is_inspected_and_one_that_is_not_there_is_an_error(tmp_path):

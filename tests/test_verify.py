@@ -454,6 +454,54 @@ def test_code_of_the_checkpoint_is_not_run(copied, monkeypatch):
     assert not (folder / "ran").exists()
 
 
+ENDLESS: list[tuple[str, dict[str, Any]]] = [
+    ("n_layer", {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}),
+    ("encoder_layers", {"model_type": "bart", "architectures": ["BartModel"]}),
+    ("decoder_layers", {"model_type": "bart", "architectures": ["BartModel"]}),
+    ("num_layers", {"model_type": "t5", "architectures": ["T5Model"]}),
+    ("num_local_experts", {"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]}),
+    ("num_labels", {"model_type": "bert", "architectures": ["BertForSequenceClassification"]}),
+    ("depth", {"model_type": "qwen2_vl", "architectures": ["Qwen2VLForConditionalGeneration"]}),
+]
+
+
+@pytest.mark.parametrize("name, words", ENDLESS, ids=[name for name, _ in ENDLESS])
+def test_a_model_without_end_is_not_made(copied, name, words):
+    folder = copied("single")
+    count = {name: 100_000_000}
+    write_json(
+        folder / "config.json", words | ({"vision_config": count} if name == "depth" else count)
+    )
+    (problem,) = verify(folder)[CONFIG].findings
+    told = f"config.json has {name} 100,000,000, the files hold 35 tensors"
+    assert (problem.code, problem.message) == ("ME734", told)
+
+
+def test_layers_are_counted_by_whatever_name_the_class_has_for_them(copied):
+    folder = copied("single")
+    words = {"model_type": "xlstm", "architectures": ["xLSTMForCausalLM"], "num_blocks": 2000}
+    write_json(folder / "config.json", words)
+    (problem,) = verify(folder)[CONFIG].findings
+    assert problem.message == "config.json has num_hidden_layers 2,000, the files hold 35 tensors"
+
+
+def test_sizes_of_layers_and_experts_are_not_counts_of_them(copied):
+    folder = copied("single")
+    config(shared_expert_intermediate_size=10**6, vocab_size_per_layer_input=10**6)(folder)
+    assert verify(folder)[CONFIG].passed
+
+
+def test_what_transformers_says_of_a_config_is_told_to_its_end(copied):
+    folder = copied("single")
+    write_json(folder / "config.json", {"model_type": "gpt2", "n_layer": "two"})
+    (problem,) = verify(folder)[CONFIG].findings
+    assert problem.code == ("ME721" if V5 else "ME722")
+    assert not V5 or problem.message.endswith(
+        "Validation error for field 'n_layer': "
+        "TypeError: Field 'n_layer' expected int, got str (value: 'two')"
+    )
+
+
 def test_a_checkpoint_larger_than_memory_is_not_read(copied):
     folder = copied("single")
     rows = 2**33  # one terabyte, most of it a hole

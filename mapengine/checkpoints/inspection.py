@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -17,6 +18,9 @@ from mapengine.specs import FileContents, StoredTensor, TensorSpec
 
 _OBJECTS_SHOWN = 50
 _VALUE_WIDTH = 80
+_REPR = reprlib.Repr()  # which stops where enough is told: a short list may hold a long text often
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _VALUE_WIDTH // 2
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 10 * _VALUE_WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +154,25 @@ def _summary(path: Path, contents: FileContents) -> FileSummary:
         size=contents.size,
         tensors=len(contents.tensors),
         metadata=contents.metadata,
-        objects=tuple(leaves[:_OBJECTS_SHOWN]),
+        objects=tuple((path, _text(value)) for path, value in leaves[:_OBJECTS_SHOWN]),
         notes=(*contents.notes, *notes),
     )
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """The plain values of nested dicts, each with its path; long ones cut."""
-    if not (isinstance(value, dict) and value):
-        text = value if isinstance(value, str) else repr(value)
-        if path:
-            yield path, text if len(text) <= _VALUE_WIDTH else text[:_VALUE_WIDTH] + "..."
-        return
-    for key, inner in value.items():
-        yield from _leaves(inner, f"{path}/{key}" if path else str(key))
+def _leaves(fields: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The plain values of nested dicts, each with its path."""
+    for key, value in fields.items():
+        path = f"{above}{key}"
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{path}/")
+        else:
+            yield path, value
+
+
+def _text(value: Any) -> str:
+    """A plain value as it is told: cut where it is long."""
+    text = value if isinstance(value, str) else _REPR.repr(value)
+    return text if len(text) <= _VALUE_WIDTH else text[:_VALUE_WIDTH] + "..."
 
 
 def _total(specs: Iterable[TensorSpec]) -> Total:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from mapengine.formats import torch_legacy, torch_zip
 from mapengine.formats.refusal import FormatError, refusals_about, refuse_pointer
-from mapengine.formats.torch_archive import describe_archive, storage_checksums
+from mapengine.formats.torch_archive import describe_archive
 from mapengine.formats.torch_legacy import describe_stream
 from mapengine.formats.torch_writer import create_archive, write_checksums
 from mapengine.specs import FileContents, TensorSpec
@@ -32,15 +32,6 @@ class Torch:
                 return describe_stream(file, name)
             refuse_pointer(head)
             raise _not_torch(head)
-
-    def checksums(self, file: BinaryIO, name: str) -> dict[tuple[int, int], int]:
-        """The CRC32 of each stored run of bytes, by offset and length; empty where there are none.
-
-        Not part of `Format`: only these files have them.
-        """
-        with refusals_about(name):
-            file.seek(0)
-            return storage_checksums(file) if file.read(4) == torch_zip.MAGIC else {}
 
     def create(
         self, path: Path, tensors: Mapping[str, TensorSpec], metadata: Mapping[str, str]

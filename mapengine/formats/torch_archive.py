@@ -27,16 +27,6 @@ def describe_archive(file: BinaryIO, name: str) -> FileContents:
     return FileContents(size_of(file), state.tensors, state.objects, notes=notes)
 
 
-def storage_checksums(file: BinaryIO) -> dict[tuple[int, int], int]:
-    """The CRC32 the archive states for each storage, by offset and length in the file."""
-    members = read_members(file)
-    return {
-        (member.offset, member.size): member.crc
-        for name, member in members.items()
-        if name.startswith(_STORAGES)
-    }
-
-
 def _check_kind(members: dict[str, Member]) -> None:
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         raise FormatError(

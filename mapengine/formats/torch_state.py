@@ -11,7 +11,9 @@ from mapengine.formats.torch_values import DTypeName, Namespace, PickledTensor, 
 from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec
 
 _MAX_DEPTH = 64
-_MAX_VALUES = 500_000
+_MAX_VALUES = 500_000  # tensors, dicts and plain values
+_MAX_TENSORS = 150_000  # the steps of one pickle make fewer that are not one tensor many times
+_MAX_TEXT = 2**25  # characters of joined keys and of strings; a large checkpoint has 10 million
 _PLAIN = (str, int, float, bool, type(None))
 
 Extents = Mapping[str, tuple[int, int]]
@@ -26,6 +28,7 @@ class State:
         self._extents = extents
         self._name = name
         self._values_left = _MAX_VALUES  # a list that holds one list twice, and so on, is a bomb
+        self._text_left = _MAX_TEXT  # so is a long key above many tensors
         fields = _fields(pickled)
         if fields is None:
             raise FormatError("ME506", f"it holds a {_kind(pickled)}, not a dict of tensors")
@@ -36,7 +39,9 @@ class State:
         plain: dict[Any, Any] = {}
         for key, value in fields.items():
             below = (*path, key)
+            self._spend(*below)
             if isinstance(value, PickledTensor):
+                self._count(len(below))
                 self._add(_joined(below), value)
             elif (nested := _fields(value)) is not None:
                 self._count(len(below))
@@ -52,11 +57,14 @@ class State:
         self._count(depth)
         if isinstance(value, DTypeName):
             return str(value)
+        if type(value) is str:
+            self._spend(value)
         if type(value) in _PLAIN:
             return value
         if type(value) in (list, tuple):
             return type(value)([self._plain(item, path, depth + 1) for item in value])
         if (nested := _fields(value)) is not None:
+            self._spend(*nested)
             return {key: self._plain(item, path, depth + 1) for key, item in nested.items()}
         where = shown("/".join(map(str, path)))
         raise FormatError("ME506", f"in {where}: a {_kind(value)}; tensors stand in dicts alone")
@@ -66,9 +74,17 @@ class State:
         if depth > _MAX_DEPTH or self._values_left < 0:
             raise FormatError("ME503", "its values are nested without end, or too many")
 
+    def _spend(self, *texts: str | int) -> None:
+        """Counts the characters of a key's parts, or of strings, before they are joined or kept."""
+        self._text_left -= sum(len(text) if type(text) is str else 1 for text in texts)
+        if self._text_left < 0:
+            raise FormatError("ME503", "its keys and strings are too long in all")
+
     def _add(self, key: str, tensor: PickledTensor) -> None:
         if key in self.tensors:
             raise FormatError("ME503", f"two tensors have the key {shown(key)}")
+        if len(self.tensors) == _MAX_TENSORS:
+            raise FormatError("ME503", f"it has more than {_MAX_TENSORS} tensors")
         self.tensors[key] = self._located(key, tensor)
 
     def _located(self, key: str, tensor: PickledTensor) -> StoredTensor:

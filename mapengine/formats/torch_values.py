@@ -10,6 +10,7 @@ from mapengine.formats.refusal import FormatError, shown
 from mapengine.formats.shapes import is_count
 from mapengine.specs import DTYPES
 
+_MAX_KEY = 40  # of a storage: a number, or where its bytes once stood in memory
 _RESAVE = "nothing was run; save the tensors alone, as torch.save(model.state_dict(), path)"
 
 
@@ -90,7 +91,8 @@ def storage_named_by(identity: object) -> Storage:
         raise FormatError("ME503", "its pickle has a malformed storage")
     if not isinstance(key, str):
         raise FormatError("ME503", "its pickle has a malformed storage")
-    if not (key.isascii() and key.isdecimal()):  # it becomes a member's name
+    # it becomes a member's name
+    if len(key) > _MAX_KEY or not (key.isascii() and key.isdecimal()):
         raise FormatError("ME503", f"a storage's key is not a number: {shown(key)}")
     if identity[5:] not in ((), (None,)):
         raise FormatError("ME506", "views of storages, from torch before 0.4, are not supported")

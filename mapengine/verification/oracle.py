@@ -17,6 +17,7 @@ from mapengine.errors import Problem, suggest
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _PLAIN_ATTENTION: dict[str, Any] = {"attn_implementation": "eager"}
 """A config may name an attention kernel to fetch; this one is always there."""
+_READ, _TOLD = 10_000, 300  # characters of an error
 
 
 @contextlib.contextmanager
@@ -49,6 +50,11 @@ def load_config(folder: Path) -> Any:
         return AutoConfig.from_pretrained(str(folder), **_SAFE, **_PLAIN_ATTENTION)
     except Exception as error:  # whatever a config class may raise
         return Problem("ME721", f"transformers refuses config.json: {sentence(error)}")
+
+
+def fields(config: Any) -> dict[str, Any]:
+    """What a config holds, the number of layers by its usual name too."""
+    return {**vars(config), "num_hidden_layers": getattr(config, "num_hidden_layers", None)}
 
 
 def model_class(config: Any) -> Any:
@@ -132,6 +138,8 @@ def available_memory() -> int:
 
 
 def sentence(error: Exception) -> str:
-    """The first line of an error, or its kind where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    """What an error says, as one line that is not long; its kind alone where it says nothing."""
+    lines = [line.strip() for line in str(error)[:_READ].splitlines()]
+    told = "; ".join(line for line in lines if line).replace(":; ", ": ")
+    told = told if len(told) <= _TOLD else told[:_TOLD] + "..."
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__

@@ -18,7 +18,7 @@ CONFIG = "config.json"
 SINGLES = ("model.safetensors", "pytorch_model.bin")
 ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
 """What `from_pretrained` looks for, in its order; the first that is there is loaded."""
-_MANY = {"layer": 1_000, "expert": 20_000, "label": 1_000_000}
+_MANY = {"layer": 1_000, "depth": 1_000, "expert": 20_000, "label": 1_000_000}
 """A model of more parts than these, and than there are tensors, would take for ever to make."""
 _NO_COUNT = re.compile("size|dim|channel")  # `shared_expert_intermediate_size`
 
@@ -98,11 +98,9 @@ class Subject:
             return endless
         with quiet():
             config = load_config(self.folder.path)
-            return (
-                config
-                if isinstance(config, Problem)
-                else _endless(fields(config), tensors) or config
-            )
+            if isinstance(config, Problem):
+                return config
+            return _endless(fields(config), tensors) or config
 
     @cached_property
     def model_class(self) -> Any:

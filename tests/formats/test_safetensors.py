@@ -2,6 +2,7 @@ import io
 import json
 import os
 import struct
+import time
 
 import pytest
 import torch
@@ -151,6 +152,14 @@ HOSTILE = {
 @pytest.mark.parametrize("data, code", HOSTILE.values(), ids=HOSTILE)
 def test_headers_that_lie_are_refused(data, code):
     assert refusal(data, "safetensors").startswith(code)
+
+
+def test_a_key_given_twice_among_many_is_found_at_once():
+    keys = "".join(f'"{n}":0,' for n in range(60_000))
+    started = time.monotonic()
+    message = refusal(raw(f'{{{keys}"59999":0}}'.encode()), "safetensors")
+    assert message == "ME503 x.pt: the header has '59999' twice"
+    assert time.monotonic() - started < 5
 
 
 def test_every_truncation_is_refused():
