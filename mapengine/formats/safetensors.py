@@ -88,6 +88,8 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique)
+    except FormatError:
+        raise
     except (ValueError, RecursionError) as error:
         raise FormatError("ME503", f"the header is not valid JSON ({error})") from None
     assert isinstance(header, dict)  # it begins with '{'

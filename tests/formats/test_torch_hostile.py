@@ -171,9 +171,6 @@ WORK = {
     "2,000 tensors under 20,000 keys": (
         SHARED_TENSOR + text("d") + b"}q\2" + items(2000, b"h\1") + b"s" + items(20_000, b"h\2")
     ),
-    "490,000 tensors of 64 axes": (
-        b"}" + text("t") + tensor((1,) * 64, (1,) * 64) + b"q\1s" + items(490_000, b"h\1")
-    ),
     "a long key over 20,000 tensors": SHARED_TENSOR + LONG + b"}" + items(20_000, b"h\1") + b"s",
     "a long key over 20,000 values": b"}" + LONG + b"}" + items(20_000, b"N") + b"s",
     "a long text 20,000 times": b"](" + LONG + b"q\1" + b"h\1" * 20_000 + b"e",
@@ -248,7 +245,7 @@ def test_no_pickle_makes_work_without_end(body):
     data = holding(body)
     started = time.monotonic()
     refusal(data)
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 5
 
 
 def test_a_refused_name_is_named():
