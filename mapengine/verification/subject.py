@@ -12,7 +12,7 @@ from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.inspection import Folder
 from mapengine.errors import MapengineError, Problem
 from mapengine.specs import RECEIPT, TensorSpec
-from mapengine.verification.oracle import fields, load_config, model_class, quiet
+from mapengine.verification.oracle import fields, load_config, meta_model, model_class, quiet
 
 CONFIG = "config.json"
 SINGLES = ("model.safetensors", "pytorch_model.bin")
@@ -109,6 +109,11 @@ class Subject:
             return self.config
         with quiet():
             return model_class(self.config)
+
+    @cached_property
+    def model(self) -> Any:
+        """The model without data, where there is a class. Raises whatever that raises."""
+        return meta_model(self.model_class, self.config)
 
 
 def _endless(fields: Mapping[str, Any], tensors: int) -> Problem | None:
