@@ -477,6 +477,14 @@ def test_a_model_without_end_is_not_made(copied, name, words):
     assert (problem.code, problem.message) == ("ME734", told)
 
 
+def test_few_layers_of_many_experts_are_a_model_without_end_too(copied):
+    folder = copied("single")
+    config(num_hidden_layers=1000, num_local_experts=1000)(folder)
+    (problem,) = verify(folder)[CONFIG].findings
+    told = "config.json has 1,000 layers of 1,000 experts, the files hold 35 tensors"
+    assert (problem.code, problem.message) == ("ME734", told)
+
+
 def test_layers_are_counted_by_whatever_name_the_class_has_for_them(copied):
     if not V5:
         pytest.skip("transformers 4 has no other name for these")

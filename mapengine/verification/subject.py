@@ -20,6 +20,7 @@ ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
 """What `from_pretrained` looks for, in its order; the first that is there is loaded."""
 _MANY = {"layer": 1_000, "depth": 1_000, "expert": 20_000, "label": 1_000_000}
 """A model of more parts than these, and than there are tensors, would take for ever to make."""
+_MANY_EXPERTS = 600_000  # of all layers
 _NO_COUNT = re.compile("size|dim|channel")  # `shared_expert_intermediate_size`
 
 
@@ -118,11 +119,19 @@ class Subject:
 
 def _endless(fields: Mapping[str, Any], tensors: int) -> Problem | None:
     """The problem with a config that has many more layers or experts than tensors could fill."""
-    for name, count in _counts(fields):
+    found = list(_counts(fields))
+    for name, count in found:
         least = max(many for word, many in _MANY.items() if word in name)
         if count > max(tensors, least):
             message = f"{CONFIG} has {name[:80]} {count:,}, the files hold {tensors:,} tensors"
             return Problem("ME734", message)
+    layers, experts = (
+        max((count for name, count in found if word in name), default=1)
+        for word in ("layer", "expert")
+    )
+    if layers * experts > max(tensors, _MANY_EXPERTS):
+        message = f"{CONFIG} has {layers:,} layers of {experts:,} experts"
+        return Problem("ME734", f"{message}, the files hold {tensors:,} tensors")
     return None
 
 
