@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from mapengine.ops.elementwise import Elementwise
 
 Array = np.ndarray[Any, Any]
+TILE = 128
+"""Side of a square of elements that stays in the cache while it is turned."""
+
 _RAW = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -99,7 +102,28 @@ def _spread(view: View, elements: Array, out: Array) -> None:
         for n, _ in axis:
             inner //= n
             into.append(stride * inner)
-    as_strided(out, sizes, into)[...] = as_strided(elements, sizes, strides, writeable=False)
+    _copy(as_strided(elements, sizes, strides, writeable=False), as_strided(out, sizes, into))
+
+
+def _copy(source: Array, target: Array) -> None:
+    """Copies element by element; where the two run in different directions, tile by tile.
+
+    A transpose in one go misses the cache at every element: tiles make it more than twice as fast.
+    """
+    if target.size <= TILE * TILE:
+        target[...] = source
+        return
+    reading = min(range(source.ndim), key=lambda axis: source.strides[axis])
+    writing = min(range(target.ndim), key=lambda axis: target.strides[axis])
+    if reading == writing:
+        target[...] = source
+        return
+    along: list[slice] = [slice(None)] * source.ndim
+    for i in range(0, source.shape[reading], TILE):
+        along[reading] = slice(i, i + TILE)
+        for j in range(0, source.shape[writing], TILE):
+            along[writing] = slice(j, j + TILE)
+            target[tuple(along)] = source[tuple(along)]
 
 
 def _extent(view: View) -> tuple[str, int, int]:
