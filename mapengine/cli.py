@@ -139,6 +139,7 @@ def run(
         _print_plan(_planned(source, given), workers or default_workers(), as_json)
         return
     if source is None:
+        overwrite = overwrite or output is None  # an earlier run's example is made anew
         source, output, example = _example(output, given)
         given["values"] = {**example, **given["values"]}
     if output is None:

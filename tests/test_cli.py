@@ -79,10 +79,19 @@ def test_run_without_a_source_makes_and_converts_the_example(example):
     assert made == {"config.json", "generation_config.json", "mapengine.json", "model.safetensors"}
 
 
-def test_run_again_refuses_to_touch_what_is_there_and_says_how(example):
+def test_run_again_makes_the_example_anew(example):
     done = mapengine("run", MAPPING, cwd=example)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "69 tensors, 571 kB, 4 files → mixtral-example/converted\n",
+    )
+
+
+def test_an_output_that_is_there_is_not_touched_and_the_way_out_is_said(example):
+    source, output = (Path("mixtral-example") / name for name in ("source", "converted"))
+    done = mapengine("run", MAPPING, "-s", source, "-o", output, cwd=example)
     assert done.returncode == 2
-    assert "ME611 mixtral-example/converted is not empty" in done.stderr
+    assert f"ME611 {output} is not empty" in done.stderr
     assert "--overwrite" in done.stderr
     assert done.stdout == ""
 

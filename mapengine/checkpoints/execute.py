@@ -56,9 +56,9 @@ def run_plan(
     before anything is written where the output cannot be, and after that for a disk that fails;
     `PlanError` where a value does not survive an op.
     """
-    beside = sum((source / name).stat().st_size for name in plan.companions)
-    storage.check_output(output, source, overwrite, plan.bytes_written + beside)
     try:
+        beside = sum((source / name).stat().st_size for name in plan.companions)
+        storage.check_output(output, source, overwrite, plan.bytes_written + beside)
         with storage.staging(output, overwrite) as folder:
             _write_shards(plan, source, folder, max(workers or default_workers(), 1), progress)
             _write_companions(plan, source, folder)
