@@ -72,6 +72,9 @@ def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
     """`value` converted to its declared `type`; without one, of the kind the example has."""
     if type is not None:
         return _converted(value, type, origin)
+    if isinstance(example, bool) and not isinstance(value, bool):
+        help = "correct it, or give the field a `type`, which converts on reading"
+        raise ValueProblem(f"{origin} is {told(value)}, where true or false is wanted", help)
     number = isinstance(example, int | float) and not isinstance(example, bool)
     if number and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise ValueProblem(

@@ -93,6 +93,7 @@ tensors: [w: {ops: [{cast: bfloat16}]}]
         ("{b: {source: b, target: b, type: int, default: 5 / 2}}", "{}", "ME405"),
         ('{b: {source: "more.json:b", target: b}}', "{}", "ME403"),
         ("{b: {source: b, target: b, default: 1}}", None, "ME402"),
+        ("{b: {source: b, target: b}}\nexample: {b: true}", '{"b": "no"}', "ME405"),
     ],
 )
 def test_a_config_that_would_come_out_wrong_is_refused(config, params, code):
