@@ -81,7 +81,7 @@ class Job:
 
     @property
     def options(self) -> Options:
-        return Options(self.format, self.max_shard_size, self.dtype)
+        return Options(self.format, self.max_shard_size)
 
     @property
     def chosen(self) -> Layout | None:
@@ -158,15 +158,11 @@ def check_example(
     return make_plan(binding, options)
 
 
-def example_layout(mapping: Mapping, wanted: str | None) -> Layout:
-    """The first layout of the source that has all the names of `wanted`. Raises `PlanError`."""
-    names = frozenset(wanted.replace(",", "+").split("+")) if wanted else frozenset()
-    for layout in mapping.source.layouts():
-        if names <= layout:
-            return layout
-    known = ", ".join(one.name for choice in mapping.source.choices for one in choice)
-    message = f"there is no layout {wanted!r}"
-    raise PlanError(Problem("ME422", message, mapping.source.where, help=f"layouts: {known}"))
+def example_layout(mapping: Mapping, wanted: Layout | None) -> Layout:
+    """The first layout of the source that has all the names wanted. Raises `PlanError`."""
+    from mapengine.planning.layouts import layouts_with
+
+    return layouts_with(mapping.source, wanted)[0]
 
 
 def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings:

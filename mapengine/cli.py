@@ -164,8 +164,9 @@ def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, di
     """Makes the mapping's example: its source folder, the output's, and what must be set."""
     from mapengine import api
 
-    mapping = api.load(given["mapping"])
-    layout = api.example_layout(mapping, given["layout"])
+    job = _job(Path(), given)
+    mapping = api.load(job.mapping)
+    layout = api.example_layout(mapping, job.chosen)
     home = output or Path(f"{mapping.name}-example")
     source = home / "source" if output is None else home.with_name(f"{home.name}-source")
     settings = api.make_example(mapping, layout, source)
@@ -193,7 +194,7 @@ def _planned(source: Path | None, given: dict[str, Any]) -> Plan:
         return api.plan(_job(source, given))
     job = _job(Path(), given)
     mapping = api.load(job.mapping)
-    layout = api.example_layout(mapping, given["layout"])
+    layout = api.example_layout(mapping, job.chosen)
     return api.check_example(mapping, layout, job.settings, job.options)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,6 @@ def printable(text: str) -> str:
     )
 
 
-def within(error: MapengineError, path: str) -> MapengineError:
-    """The same error, its problems' paths hung below `path`."""
-    return type(error)(*(replace(p, path=f"{path}{p.path}") for p in error.problems))
+def by_place(problem: Problem) -> tuple[int, int]:
+    """Sorts problems in the order of the file."""
+    return (problem.where.line, problem.where.column) if problem.where else (0, 0)

@@ -10,6 +10,11 @@ RECEIPT = "mapengine.json"
 """What a run leaves in its output beside the checkpoint, and `--overwrite` wants to see there."""
 
 
+INDEX_SUFFIX = ".index.json"
+SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
+"""The format that the suffix of a tensor file promises."""
+
+
 @dataclass(frozen=True, slots=True)
 class DType:
     """A tensor element type. `name` is torch's, `code` is safetensors', `size` is in bytes."""

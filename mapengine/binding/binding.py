@@ -54,8 +54,12 @@ class Binding:
     ignored: frozenset[str]
     problems: tuple[Problem, ...]
 
+    def ignores(self, key: str) -> bool:
+        """Whether a tensor of the side that is read is left behind by name."""
+        return key in self.ignored or key.startswith(self._ignored_below)
+
     @cached_property
-    def ignored_below(self) -> tuple[str, ...]:
+    def _ignored_below(self) -> tuple[str, ...]:
         """The ignored prefixes: entries that end in a dot."""
         return tuple(key for key in self.ignored if key.endswith("."))
 

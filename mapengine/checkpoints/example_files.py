@@ -11,8 +11,7 @@ from mapengine.errors import MappingError, Problem
 from mapengine.formats import FORMATS
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.planning.example import DTYPE, example_inventory, example_settings
-from mapengine.planning.sharding import SUFFIXES
-from mapengine.specs import DTYPES
+from mapengine.specs import DTYPES, SUFFIXES
 
 
 def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:

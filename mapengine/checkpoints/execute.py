@@ -13,7 +13,6 @@ from typing import Any
 
 from mapengine import __version__
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import INDEX_SUFFIX
 from mapengine.checkpoints.gather import Reader
 from mapengine.errors import OpError, OutputError, PlanError, Problem
 from mapengine.executors import EXECUTORS
@@ -96,8 +95,7 @@ def _write_shards(
         tasks: list[_Task] = []
         for shard in plan.shards:
             path = folder / shard.name
-            specs = {tensor.key: tensor.spec for tensor in shard.tensors}
-            offsets = format.create(path, specs, _METADATA)
+            offsets = format.create(path, shard.specs, _METADATA)
             tasks += [
                 _Task(tensor, piece, path, offsets[tensor.key])
                 for tensor in shard.tensors
@@ -107,8 +105,7 @@ def _write_shards(
             if progress:
                 progress(done)
     for shard in plan.shards:
-        specs = {tensor.key: tensor.spec for tensor in shard.tensors}
-        format.finish(folder / shard.name, specs)
+        format.finish(folder / shard.name, shard.specs)
 
 
 def _descriptors(plan: Plan, source: Path, opened: contextlib.ExitStack) -> Callable[[str], int]:
@@ -143,10 +140,8 @@ def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
 
 
 def _write_json_files(plan: Plan, folder: Path) -> None:
-    if len(plan.shards) > 1:
-        stem = plan.shards[0].name.rsplit("-", 3)[0]
-        suffix = plan.shards[0].name.rpartition(".")[2]
-        _write_json(folder / f"{stem}.{suffix}{INDEX_SUFFIX}", _index(plan))
+    if plan.index:
+        _write_json(folder / plan.index, _index(plan))
     for name, config in plan.configs.items():
         _write_json(folder / name, config)
     _write_json(folder / RECEIPT, _receipt(plan, folder))
@@ -182,7 +177,7 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
         },
         "fingerprint": plan.fingerprint,
         "options": {
-            "dtype": plan.options.dtype,
+            "dtype": settings.dtype,
             "format": plan.format,
             "max_shard_size": plan.options.max_shard_size,
             "preset": settings.preset,

@@ -20,10 +20,8 @@ from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.language.mapping import Side
 from mapengine.language.reader import read_path
 from mapengine.language.scalars import MAX_NUMBER_LENGTH
-from mapengine.planning.sharding import SUFFIXES
-from mapengine.specs import FileContents
+from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents
 
-INDEX_SUFFIX = ".index.json"
 _HEAD = 4096
 _SHOWN = 20
 MAX_DEPTH = 64

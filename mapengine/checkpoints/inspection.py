@@ -9,12 +9,11 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import INDEX_SUFFIX, check_index, describe_file, read_json
+from mapengine.checkpoints.folder import check_index, describe_file, read_json
 from mapengine.errors import MapengineError, Problem
 from mapengine.fold import fold
 from mapengine.formats import recognise
-from mapengine.planning.sharding import SUFFIXES
-from mapengine.specs import FileContents, StoredTensor, TensorSpec
+from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents, StoredTensor, TensorSpec
 
 _OBJECTS_SHOWN = 50
 _VALUE_WIDTH = 80

@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 from mapengine.formats.safetensors import Safetensors, looks_like_safetensors
 from mapengine.formats.torch import Torch, looks_like_torch
-from mapengine.specs import FileContents, TensorSpec
+from mapengine.specs import SUFFIXES, FileContents, TensorSpec
 
 
 class Format(Protocol):
@@ -40,7 +40,6 @@ class Format(Protocol):
 FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "torch": Torch()}
 
 _RECOGNISERS = {"safetensors": looks_like_safetensors, "torch": looks_like_torch}
-_SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
 
 
 def recognise(name: str, head: bytes) -> Format | None:
@@ -51,5 +50,5 @@ def recognise(name: str, head: bytes) -> Format | None:
     for format_name, looks_like in _RECOGNISERS.items():
         if looks_like(head):
             return FORMATS[format_name]
-    suffix = _SUFFIXES.get(PurePath(name).suffix)
+    suffix = SUFFIXES.get(PurePath(name).suffix)
     return FORMATS[suffix] if suffix else None

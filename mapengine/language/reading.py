@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mapengine.errors import MappingError, Problem
+from mapengine.errors import MappingError, by_place
 from mapengine.language.document import Document
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
@@ -33,12 +33,8 @@ def read_mapping(document: Document) -> Mapping:
     reader = _MappingReader(document)
     mapping = reader.mapping()
     if reader.problems:
-        raise MappingError(*sorted(reader.problems, key=_place))
+        raise MappingError(*sorted(reader.problems, key=by_place))
     return mapping
-
-
-def _place(problem: Problem) -> tuple[int, int]:
-    return (problem.where.line, problem.where.column) if problem.where else (0, 0)
 
 
 class _MappingReader(RuleReader):

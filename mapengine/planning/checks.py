@@ -13,14 +13,14 @@ from itertools import combinations
 from pathlib import PurePath
 from typing import Any
 
-from mapengine.errors import Problem, Where, suggest
+from mapengine.errors import Problem, Where, by_place, suggest
 from mapengine.language.arithmetic import place_of
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.planning.fan_checks import check_fans, loops_of
-from mapengine.planning.sharding import SUFFIXES
+from mapengine.specs import SUFFIXES
 
 _RESERVED = {"layout", *CONSTANTS}
 
@@ -40,11 +40,7 @@ def check_mapping(mapping: Mapping) -> list[Problem]:
         *check_fans(mapping),
         *_doubled_keys(mapping),
     ]
-    return sorted(dict.fromkeys(problems), key=_place)
-
-
-def _place(problem: Problem) -> tuple[int, int]:
-    return (problem.where.line, problem.where.column) if problem.where else (0, 0)
+    return sorted(dict.fromkeys(problems), key=by_place)
 
 
 # -- names in expressions ---------------------------------------------------------------------

@@ -54,9 +54,7 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
     left = [
         key
         for key, rank in binding.tensors
-        if (key, rank) not in users
-        and key not in binding.ignored
-        and not key.startswith(binding.ignored_below)
+        if (key, rank) not in users and not binding.ignores(key)
     ]
     if left:
         yield _left_over(left, binding)

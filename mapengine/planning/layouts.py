@@ -42,12 +42,7 @@ def choose_layout(
     if problems := list(settings_problems(mapping, settings)):
         raise PlanError(*problems)
     side = mapping.sides[read]
-    layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
-    if not layouts:
-        known = [one.name for choice in side.choices for one in choice]
-        name = "+".join(sorted(wanted or ()))
-        hint = suggest(name, known) or f"layouts: {', '.join(known) or 'none'}"
-        raise PlanError(Problem("ME422", f"there is no layout {name!r}", help=hint))
+    layouts = layouts_with(side, wanted)
     if len(layouts) == 1:
         return bind(mapping, inventory, layouts[0], settings, read)
     fits = [_shallow(mapping, inventory, layout, settings, read) for layout in layouts]
@@ -63,6 +58,17 @@ def choose_layout(
         raise PlanError(*_several_fit(nearest, inventory, side))
     assert nearest[0].binding is not None
     return nearest[0].binding
+
+
+def layouts_with(side: Side, wanted: Layout | None) -> list[Layout]:
+    """The layouts of a side that have all the names wanted. Raises `PlanError` for none."""
+    layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
+    if not layouts:
+        known = [one.name for choice in side.choices for one in choice]
+        name = "+".join(sorted(wanted or ()))
+        hint = suggest(name, known) or f"layouts: {', '.join(known) or 'none'}"
+        raise PlanError(Problem("ME422", f"there is no layout {name!r}", help=hint))
+    return layouts
 
 
 def _several_fit(fits: list[Fit], inventory: Inventory, side: Side) -> list[Problem]:
@@ -121,16 +127,11 @@ def _deep(
     expansion = expand(binding)
     steps = drop_absent(expansion.steps, binding)
     wanted = {member for step in steps for member in step.sources.members}
-    ignored = sum(is_ignored(binding, key) for key, _ in binding.tensors.keys() - wanted)
+    ignored = sum(binding.ignores(key) for key, _ in binding.tensors.keys() - wanted)
     unmatched = len(wanted ^ binding.tensors.keys()) - ignored
     config = sum(problem.code.startswith("ME4") for problem in binding.problems)
     problems = (*binding.problems, *expansion.problems)
     return Fit(layout, (), unmatched + config, binding, problems)
-
-
-def is_ignored(binding: Binding, key: str) -> bool:
-    """Whether a tensor of the side that is read is left behind by name."""
-    return key in binding.ignored or key.startswith(binding.ignored_below)
 
 
 def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:

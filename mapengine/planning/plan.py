@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.lowering import lower
 from mapengine.planning.pieces import pieces, working_bytes
-from mapengine.planning.sharding import shard_names
+from mapengine.planning.sharding import index_name, shard_names
 from mapengine.specs import DTYPES, RECEIPT, StoredTensor, TensorSpec
 from mapengine.views import Lazy, Mapped, View
 
@@ -34,7 +35,6 @@ class Options:
 
     format: str | None = None
     max_shard_size: int = DEFAULT_SHARD_SIZE
-    dtype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class Shard:
 
     name: str
     tensors: tuple[PlannedTensor, ...]
+
+    @property
+    def specs(self) -> dict[str, TensorSpec]:
+        return {tensor.key: tensor.spec for tensor in self.tensors}
 
     @property
     def nbytes(self) -> int:
@@ -89,6 +93,11 @@ class Plan:
         """What is worth telling of the files that are read: file, and note."""
         files = self.binding.names.inventory.files
         return [(name, note) for name in self.source_files for note in files[name].notes]
+
+    @property
+    def index(self) -> str | None:
+        """The name of the index file, where there are several shards."""
+        return index_name([shard.name for shard in self.shards])
 
     @property
     def companions(self) -> list[str]:
@@ -152,7 +161,7 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     if len(made) != promised:  # a step that stopped without a word: never write less than all
         message = f"{promised} tensors are to be made, and {len(made)} were"
         raise PlanError(Problem("ME315", message, binding.write.where))
-    written = options.dtype or binding.write.dtype
+    written = binding.names.settings.dtype or binding.write.dtype
     tensors = [
         PlannedTensor(key, _cast(content, written, rule), rule) for key, content, rule in made
     ]
@@ -166,11 +175,15 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
 
 def _clashes(plan: Plan) -> list[Problem]:
     """Names that two files of the output would have."""
-    tensors = [shard.name for shard in plan.shards]
-    names = [*tensors, *plan.companions, *plan.configs, RECEIPT, f"{tensors[0]}.index.json"]
-    doubles = sorted({name for name in names if names.count(name) > 1})
+    names = Counter([*(s.name for s in plan.shards), *plan.companions, *plan.configs, RECEIPT])
+    if plan.index:
+        names[plan.index] += 1
     where = plan.mapping.target.where
-    return [Problem("ME602", f"two files of the output are called {n}", where) for n in doubles]
+    return [
+        Problem("ME602", f"two files of the output are called {name}", where)
+        for name, count in sorted(names.items())
+        if count > 1
+    ]
 
 
 def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:

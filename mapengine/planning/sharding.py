@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mapengine.errors import PlanError, Problem
+from mapengine.specs import INDEX_SUFFIX, SUFFIXES
 
 if TYPE_CHECKING:
     from mapengine.binding.binding import Binding
     from mapengine.planning.plan import PlannedTensor
 
-SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
 _OWN_NAMES = {"safetensors": "model.safetensors", "torch": "pytorch_model.bin"}
 
 
@@ -50,6 +50,14 @@ def shard_names(
         for file, keys in sorted(split.filename_to_tensors.items())
     ]
     return format or own, files or [(f"{stem}.{suffix}", ())]
+
+
+def index_name(shards: Sequence[str]) -> str | None:
+    """The name of the index that several shards want: `model.safetensors.index.json`."""
+    if len(shards) < 2:
+        return None
+    stem, _, suffix = shards[0].rpartition(".")
+    return f"{stem.rsplit('-', 3)[0]}.{suffix}{INDEX_SUFFIX}"
 
 
 def natural(key: str) -> list[tuple[bool, int | str]]:

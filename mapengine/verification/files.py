@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mapengine.checkpoints.folder import INDEX_SUFFIX, read_json
+from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.inspection import index_problems
 from mapengine.errors import MapengineError, Problem
-from mapengine.specs import RECEIPT
+from mapengine.specs import INDEX_SUFFIX, RECEIPT
 from mapengine.verification.check import Check
 from mapengine.verification.subject import SINGLES, Subject, is_part
 

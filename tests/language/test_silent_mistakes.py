@@ -150,6 +150,12 @@ def test_two_files_of_one_name_are_found_before_anything_is_written(rest):
     assert codes(rest) == {"ME602"}
 
 
+def test_the_index_of_several_shards_is_a_file_of_the_output_too():
+    save_file({"v": torch.zeros(6), "w": torch.ones(6)}, "in/model.safetensors")
+    config = 'config: {b: {target: "model.safetensors.index.json:b", value: 1}}\n'
+    assert codes(config + "tensors: [v, w]\n", max_shard_size=24) == {"ME602"}
+
+
 @pytest.mark.parametrize("key", ["w => v", "w → v", "a b"])
 def test_an_arrow_that_is_none_is_told(key):
     assert codes(f'tensors: ["{key}"]\n') == {"ME212"}
