@@ -1,107 +1,147 @@
-"""Start-up of the light commands, and a conversion against `cp -r`, in alternation.
+"""Speed, memory, bytes and scale in one table, and as JSON with every single run.
 
-python -m benchmarks [--size 4GB] [--pairs 5] [--folder benchmarks/scratch]
+python -m benchmarks [--size 4GB] [--pairs 5] [--only conversion,memory] [--json FILE]
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import statistics
-import sys
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks.checkpoints import write_hub_layout
-from benchmarks.measure import Cost, machine, measure
-from mapengine.report.units import parse_size, size_text
+from benchmarks import conversion, memory, places, planning, sameness, shapes, startup, workers
+from benchmarks.bench import Bench
+from benchmarks.checkpoints import LAYOUTS
+from benchmarks.machine import machine, machine_text
+from benchmarks.rows import Row, table_text
+from mapengine.report.units import parse_size
 
-MAPPING = Path(__file__).parent.parent / "mappings" / "mixtral.yaml"
-ENGINE = [sys.executable, "-m", "mapengine"]
+FORMAT_VERSION = "1.0"
+PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    "start-up": startup.rows,
+    "conversion": conversion.rows,
+    "workers": workers.rows,
+    "memory": memory.rows,
+    "planning": planning.rows,
+    "proportions": shapes.rows,
+}
+
+
+def _one(read: Callable[[str], Any], choices: Container[Any] | None = None) -> Any:
+    """A callback for an option of one value."""
+
+    def parse(context: click.Context, option: click.Parameter, text: str) -> Any:
+        try:
+            value = read(text.strip())
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        if choices is not None and value not in choices:
+            raise click.BadParameter(f"there is no {text.strip()!r}")
+        return value
+
+    return parse
+
+
+def _many(read: Callable[[str], Any], choices: Container[Any] | None = None) -> Any:
+    """A callback for an option of several values, commas between."""
+    one = _one(read, choices)
+
+    def parse(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+        return text and [one(context, option, part) for part in text.split(",")]
+
+    return parse
 
 
 @click.command()
-@click.option("--size", default="4GB", help="Of the checkpoint that is converted.")
-@click.option("--pairs", default=5, help="How many times each contestant runs.")
 @click.option(
-    "--folder", default=Path(__file__).parent / "scratch", type=click.Path(path_type=Path)
+    "--size",
+    default="4GB",
+    show_default=True,
+    callback=_one(parse_size),
+    help="Of the checkpoints that are converted, about.",
+)
+@click.option(
+    "--pairs",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many times each contestant runs.",
+)
+@click.option(
+    "--layouts",
+    default="A,B,C",
+    show_default=True,
+    callback=_many(str.upper, LAYOUTS),
+    help="Those that `conversion` converts.",
+)
+@click.option(
+    "--places",
+    "folders",
+    callback=_many(Path),
+    help="Folders to work in.  [default: benchmarks/scratch, and /dev/shm if a tmpfs]",
+)
+@click.option(
+    "--workers",
+    default="1,2,4",
+    show_default=True,
+    callback=_many(int),
+    help="Numbers of threads; the first is what the others are held against.",
+)
+@click.option(
+    "--memory-sizes",
+    default="1GB,4GB,16GB,100GB",
+    show_default=True,
+    callback=_many(parse_size),
+    help="Of the checkpoints that `memory` converts.",
+)
+@click.option(
+    "--drop-caches",
+    "cold",
+    is_flag=True,
+    help="Convert with a cold page cache too; as root, drops the whole machine's.",
 )
 @click.option(
     "--official",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True),
     help="The Python of a venv with transformers 4.45.2, to run its script too.",
 )
-@click.option("--json", "as_json", type=click.Path(path_type=Path), help="Write the figures here.")
-def main(size: str, pairs: int, folder: Path, official: Path | None, as_json: Path | None) -> None:
-    """Print one table; every figure is a median with its range."""
-    figures = {
-        "machine": machine(),
-        **start_up(pairs),
-        **conversion(parse_size(size), pairs, folder, official),
-    }
-    print(f"\n{figures['machine']}")
-    for name, figure in figures.items():
-        if name != "machine":
-            print(f"  {name:<52} {figure}")
-    if as_json:
-        as_json.write_text(json.dumps(figures, indent=2) + "\n")
+@click.option(
+    "--only",
+    default=",".join(PARTS),
+    show_default=True,
+    callback=_many(str, PARTS),
+    help="Parts to measure.",
+)
+@click.option("--json", "as_json", type=click.Path(path_type=Path), help="Write all figures here.")
+def main(folders: list[Path] | None, only: list[str], as_json: Path | None, **options: Any) -> None:
+    """Measure mapengine against cp, plain torch, and the script it replaces.
 
-
-def start_up(pairs: int) -> dict[str, str]:
-    """Cold starts of the light commands, whole process."""
-    commands = {
-        "mapengine --help": ["--help"],
-        "mapengine validate mappings/mixtral.yaml": ["validate", str(MAPPING)],
-    }
-    return {
-        name: _seconds([measure([*ENGINE, *words]).seconds for _ in range(pairs)])
-        for name, words in commands.items()
-    }
-
-
-def conversion(size: int, pairs: int, folder: Path, official: Path | None) -> dict[str, str]:
-    """A layout-B checkpoint converted, and copied, in turn; the page cache warm."""
-    source, output, copy = folder / "source", folder / "converted", folder / "copy"
-    shutil.rmtree(folder, ignore_errors=True)
-    bytes_there = write_hub_layout(source, size)
-    run = [*ENGINE, "run", str(MAPPING), "--source", str(source), "--output", str(output), "-q"]
-    runs: list[Cost] = []
-    copies: list[Cost] = []
-    for _ in range(pairs + 1):  # the first warms the page cache
-        copies.append(
-            _cleared(copy, ["sh", "-c", f"cp -r '{source}' '{copy}' && sync -f '{copy}'"])
-        )
-        runs.append(_cleared(output, run))
-    runs, copies = runs[1:], copies[1:]
-    ratios = [run.seconds / copy.seconds for run, copy in zip(runs, copies, strict=True)]
-    figures = {
-        f"convert {size_text(bytes_there)}, synced": _seconds([cost.seconds for cost in runs]),
-        "cp -r and sync -f of the same": _seconds([cost.seconds for cost in copies]),
-        "convert / cp": _range(ratios, ""),
-        "peak resident memory": size_text(max(cost.peak_rss for cost in runs)),
-        "peak anonymous memory": size_text(max(cost.peak_anonymous for cost in runs)),
-    }
-    if official:
-        script = Path(__file__).parent.parent / "tests" / "golden" / "run_script.py"
-        cost = _cleared(output, [str(official), str(script), str(source), str(output)])
-        figures["the official script"] = f"{cost.seconds:.1f} s, {size_text(cost.peak_rss)}"
-    shutil.rmtree(folder)
-    return figures
-
-
-def _cleared(target: Path, command: Sequence[str]) -> Cost:
-    shutil.rmtree(target, ignore_errors=True)
-    return measure(command)
-
-
-def _seconds(values: Sequence[float]) -> str:
-    return _range(values, " s")
-
-
-def _range(values: Sequence[float], unit: str) -> str:
-    return f"{statistics.median(values):.2f}{unit}  ({min(values):.2f} to {max(values):.2f})"
+    Prints one table: of every pair of runs the ratio, their median, and their range.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clear up, as on Ctrl-C
+    with places.opened(folders or places.default_folders()) as where:
+        bench = Bench(places=where, **options)
+        facts = machine(where)
+        rows: list[Row] = []
+        try:
+            if "conversion" in only:
+                sameness.check(bench)
+            for part in only:
+                click.echo(part, err=True)
+                rows += PARTS[part](bench)
+        finally:  # what there is, whatever went wrong
+            click.echo("\n".join(["", machine_text(facts), "", table_text(rows), *bench.notes]))
+            if as_json:
+                figures = {
+                    "format_version": FORMAT_VERSION, "machine": facts,
+                    "options": {"pairs": bench.pairs, "size": bench.size}, "notes": bench.notes,
+                    "rows": [row.to_dict() for row in rows], "runs": bench.runs,
+                }  # fmt: skip
+                as_json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 if __name__ == "__main__":
