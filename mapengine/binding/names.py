@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as AnyMapping
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -299,6 +300,12 @@ class ModelNames:
             where = error.where or self.mapping.document.where(("dims", index))
             self._fail(index, Problem("ME405", str(error), where, f"dims.{index}", error.help))
             raise AssertionError from None
+
+    def indices_of(self, names: AbstractSet[str]) -> frozenset[str]:
+        """The indices at which `names` may have other values: themselves, and those of lists."""
+        fields = self.mapping.fields
+        each = {fields[name].each for name in names if name in fields}
+        return frozenset(index for index in self.mapping.dims if index in names or index in each)
 
     def sources(self, expression: Expression) -> str:
         """What the names of an expression are, and where that stands."""

@@ -28,7 +28,7 @@ def drop_absent(steps: Sequence[Step], binding: Binding) -> tuple[Step, ...]:
 
 
 def _group(step: Step) -> tuple[int, tuple[str, ...]]:
-    return id(step.rule), tuple(v for v in step.indices.values() if isinstance(v, str))
+    return id(step.rule), tuple(v for v in step.values if isinstance(v, str))
 
 
 def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]:

@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from mapengine.binding.binding import Binding
 from mapengine.binding.config_values import told
 from mapengine.binding.inventory import Address
-from mapengine.binding.names import Scope, UnboundName
+from mapengine.binding.names import UnboundName
 from mapengine.errors import Problem
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import Rule
-from mapengine.language.patterns import KeyPattern
+from mapengine.planning.keys import KeyMaker
 
 T = TypeVar("T")
 Label = str | None
@@ -39,12 +39,21 @@ class Family(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule at one index: the source tensors it takes and the target keys it makes."""
+    """One rule at one index: the source tensors it takes and the target keys it makes.
+
+    The rule's `loops` have `values` there.
+    """
 
     rule: Rule
-    indices: AnyMapping[str, int | str]
+    loops: tuple[str, ...]
+    values: tuple[int | str, ...]
     sources: Family[Address]
     targets: Family[str]
+
+    @property
+    def indices(self) -> dict[str, int | str]:
+        """The index values by name."""
+        return dict(zip(self.loops, self.values, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,72 +117,36 @@ def _of(size: Any) -> list[str]:
 
 def fan_labels(
     rule: Rule, binding_dims: AnyMapping[str, Any]
-) -> tuple[list[str], list[str], list[str]]:
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The indices of a rule that loop, that fan at the source, and that fan at the target."""
     source = frozenset().union(*(p.names for p in rule.sources)) & binding_dims.keys()
     target = frozenset().union(*(p.names for p in rule.targets)) & binding_dims.keys()
     order = list(binding_dims)
     return (
-        sorted(source & target, key=order.index),
-        sorted(source - target, key=order.index),
-        sorted(target - source, key=order.index),
+        tuple(sorted(source & target, key=order.index)),
+        tuple(sorted(source - target, key=order.index)),
+        tuple(sorted(target - source, key=order.index)),
     )
 
 
 def _steps(rule: Rule, binding: Binding, ranges: Ranges) -> Iterator[Step]:
-    names = binding.names
+    names, ranks = binding.names, binding.ranks
     loops, source_fans, target_fans = fan_labels(rule, binding.mapping.dims)
+    sources = KeyMaker(rule.sources, names, loops, source_fans, ranges)
+    targets = KeyMaker(rule.targets, names, loops, target_fans, ranges)
+    source_labels = (*sources.labels, *ranks)
+    source_ranges = (*sources.ranges, *(binding.rank_ranges[name] for name in ranks))
+    each_rank = list(product(*(binding.rank_ranges[name] for name in ranks)))
     for values in product(*(ranges[name] for name in loops)):
-        indices = dict(zip(loops, values, strict=True))
-        if not all(names.holds(when, indices) for when in rule.when):
-            continue
+        if rule.when:
+            indices = dict(zip(loops, values, strict=True))
+            if not all(names.holds(when, indices) for when in rule.when):
+                continue
+        addresses = tuple([(key, rank) for key in sources.keys(values) for rank in each_rank])
         yield Step(
             rule,
-            indices,
-            _source_family(rule, binding, source_fans, ranges, indices),
-            _target_family(rule, binding, target_fans, ranges, indices),
+            loops,
+            values,
+            Family(source_labels, source_ranges, addresses),
+            Family(targets.labels, targets.ranges, tuple(targets.keys(values))),
         )
-
-
-def _keys(
-    patterns: tuple[KeyPattern, ...],
-    binding: Binding,
-    fans: list[str],
-    ranges: Ranges,
-    indices: AnyMapping[str, int | str],
-) -> tuple[list[Label], list[tuple[int | str, ...]], list[str]]:
-    keys = [
-        pattern.fill(Scope(binding.names, {**indices, **dict(zip(fans, values, strict=True))}))
-        for pattern in patterns
-        for values in product(*(ranges[name] for name in fans))
-    ]
-    labels: list[Label] = list(fans)
-    sizes = [ranges[name] for name in fans]
-    if len(patterns) > 1:
-        labels.insert(0, None)
-        sizes.insert(0, tuple(range(len(patterns))))
-    return labels, sizes, keys
-
-
-def _source_family(
-    rule: Rule,
-    binding: Binding,
-    fans: list[str],
-    ranges: Ranges,
-    indices: AnyMapping[str, int | str],
-) -> Family[Address]:
-    labels, sizes, keys = _keys(rule.sources, binding, fans, ranges, indices)
-    ranks = tuple(binding.rank_ranges[name] for name in binding.ranks)
-    members = tuple((key, rank) for key in keys for rank in product(*ranks))
-    return Family((*labels, *binding.ranks), (*sizes, *ranks), members)
-
-
-def _target_family(
-    rule: Rule,
-    binding: Binding,
-    fans: list[str],
-    ranges: Ranges,
-    indices: AnyMapping[str, int | str],
-) -> Family[str]:
-    labels, sizes, keys = _keys(rule.targets, binding, fans, ranges, indices)
-    return Family(tuple(labels), tuple(sizes), tuple(keys))

@@ -19,7 +19,7 @@ from mapengine.planning.expand import Family, Label, fan_labels
 from mapengine.planning.families import apply_op, settle
 
 
-def loops_of(rule: Rule, mapping: Mapping) -> list[str]:
+def loops_of(rule: Rule, mapping: Mapping) -> tuple[str, ...]:
     """The indices a rule is repeated for: those on both of its sides."""
     return fan_labels(rule, mapping.dims)[0]
 

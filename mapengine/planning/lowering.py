@@ -45,11 +45,11 @@ class _Lowering:
         self._shapes: dict[int, tuple[int, ...]] = {}
 
     def step(self, step: Step) -> None:
-        rule = step.rule
-        sources = [self.binding.tensors.get(address) for address in step.sources.members]
-        if any(stored is None for stored in sources):
-            raise StopStep  # the missing ones are told once, for all rules together
-        stored = [one for one in sources if one is not None]
+        rule, tensors = step.rule, self.binding.tensors
+        try:
+            stored = [tensors[address] for address in step.sources.members]
+        except KeyError:  # the missing ones are told once, for all rules together
+            raise StopStep from None
         self._check_shapes(step, stored)
         family: Family[Any] = Family(
             step.sources.labels, step.sources.ranges, tuple(View.of(one) for one in stored)
@@ -57,11 +57,11 @@ class _Lowering:
         for call in rule.ops:
             family = self._apply(step, call, family)
         try:
-            tensors = settle(family, step.targets)
+            made = settle(family, step.targets)
         except OpError as error:
             self._note(error.at(rule.where, rule.path))
             raise StopStep from None
-        for key, tensor in zip(step.targets.members, tensors, strict=True):
+        for key, tensor in zip(step.targets.members, made, strict=True):
             self._keep(key, cast("Lazy", tensor), rule)
 
     def _keep(self, key: str, tensor: Lazy, rule: Rule) -> None:
@@ -109,7 +109,7 @@ class _Lowering:
         ranges: dict[Label, Sequence[int | str]] = {}
         for name in self.binding.mapping.dims:
             size = self.binding.names.range_of(name)
-            if size is not None and name not in step.indices:
+            if size is not None and name not in step.loops:
                 ranges[name] = size
         ranges |= dict(zip(step.targets.labels, step.targets.ranges, strict=True))
         ranges |= dict(zip(family.labels, family.ranges, strict=True))
@@ -149,9 +149,7 @@ class _Lowering:
 
     def _depends(self, names: set[str], step: Step) -> bool:
         """Whether any of `names` may be another value at another index."""
-        fields = self.binding.mapping.fields
-        each = {fields[name].each for name in names if name in fields}
-        return bool((names | each) & step.indices.keys())
+        return not self.binding.names.indices_of(names).isdisjoint(step.loops)
 
     def _misshapen(
         self,
