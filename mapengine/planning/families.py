@@ -133,6 +133,16 @@ def reorder(family: Family[Any], labels: Sequence[Label]) -> Family[Any]:
 
 def settle(family: Family[Tensor], targets: Family[str]) -> tuple[Tensor, ...]:
     """The members in the order of the target keys. Raises where a fan is left over or lacking."""
+    if family.labels != targets.labels:
+        _check_labels(family, targets)
+    settled = reorder(family, targets.labels)
+    if len(settled.members) != len(targets.members):
+        raise OpError(f"{len(settled.members)} tensors for {len(targets.members)} keys", "ME302")
+    return settled.members
+
+
+def _check_labels(family: Family[Tensor], targets: Family[str]) -> None:
+    """Raises `OpError` unless both have the same labels, in whatever order."""
     left = [label for label in family.labels if label not in targets.labels]
     if left:
         names = ", ".join(map(_named, left))
@@ -145,10 +155,6 @@ def settle(family: Family[Tensor], targets: Family[str]) -> tuple[Tensor, ...]:
         raise OpError(
             f"the rule does not make {names}", "ME302", "split, unstack or copy `into` it"
         )
-    settled = reorder(family, targets.labels)
-    if len(settled.members) != len(targets.members):
-        raise OpError(f"{len(settled.members)} tensors for {len(targets.members)} keys", "ME302")
-    return settled.members
 
 
 def _named(label: Label) -> str:

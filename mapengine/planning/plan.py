@@ -20,7 +20,7 @@ from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
-from mapengine.planning.lowering import lower
+from mapengine.planning.lowering import Made, lower
 from mapengine.planning.pieces import pieces, working_bytes
 from mapengine.planning.sharding import index_name, shard_names
 from mapengine.specs import DTYPES, RECEIPT, StoredTensor, TensorSpec
@@ -148,6 +148,21 @@ def leaves(content: Lazy) -> Iterator[View]:
 def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     """The plan of a bound mapping. Raises `PlanError` with everything that stands in its way."""
     options = options or Options()
+    written = binding.names.settings.dtype or binding.write.dtype
+    tensors = [
+        PlannedTensor(key, _cast(content, written, rule), rule)
+        for key, content, rule in _proven(binding)
+    ]
+    format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
+    sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
+    plan = Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
+    if clashes := _clashes(plan):
+        raise PlanError(*clashes)
+    return plan
+
+
+def _proven(binding: Binding) -> list[Made]:
+    """Every target tensor, after proof that nothing is missing, left over or made twice."""
     expansion = expand(binding)
     problems = [*binding.problems, *expansion.problems]
     steps = drop_absent(expansion.steps, binding)
@@ -161,16 +176,7 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     if len(made) != promised:  # a step that stopped without a word: never write less than all
         message = f"{promised} tensors are to be made, and {len(made)} were"
         raise PlanError(Problem("ME315", message, binding.write.where))
-    written = binding.names.settings.dtype or binding.write.dtype
-    tensors = [
-        PlannedTensor(key, _cast(content, written, rule), rule) for key, content, rule in made
-    ]
-    format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
-    sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
-    plan = Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
-    if clashes := _clashes(plan):
-        raise PlanError(*clashes)
-    return plan
+    return made
 
 
 def _clashes(plan: Plan) -> list[Problem]:

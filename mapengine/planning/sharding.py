@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mapengine.binding.binding import Binding
     from mapengine.planning.plan import PlannedTensor
 
+_NUMBER = re.compile(r"([0-9]+)")
 _OWN_NAMES = {"safetensors": "model.safetensors", "torch": "pytorch_model.bin"}
 
 
@@ -60,7 +61,8 @@ def index_name(shards: Sequence[str]) -> str | None:
     return f"{stem.rsplit('-', 3)[0]}.{suffix}{INDEX_SUFFIX}"
 
 
-def natural(key: str) -> list[tuple[bool, int | str]]:
-    """Sorts `layers.2` before `layers.10`."""
-    parts = re.split(r"([0-9]+)", key)
-    return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts]
+def natural(key: str) -> list[str | int]:
+    """Sorts `layers.2` before `layers.10`: text and numbers in turn, the text first."""
+    parts: list[str | int] = [*_NUMBER.split(key)]
+    parts[1::2] = map(int, parts[1::2])
+    return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from mapengine.errors import printable
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import OpCall, Rule
-from mapengine.planning.plan import Plan, PlannedTensor
+from mapengine.planning.plan import Plan
 from mapengine.report.units import size_text
+from mapengine.specs import TensorSpec
 
 FORMAT_VERSION = "1.0"
 
@@ -28,27 +30,27 @@ class Row:
 
 def plan_rows(plan: Plan) -> list[Row]:
     """The rules that make something, in the order of the file."""
-    made: dict[str, list[PlannedTensor]] = {}
+    made: dict[str, Counter[TensorSpec]] = {}
     for tensor in plan.tensors:
-        made.setdefault(tensor.rule.path, []).append(tensor)
-    return [_row(made[rule.path]) for rule in plan.mapping.rules if rule.path in made]
+        made.setdefault(tensor.rule.path, Counter())[tensor.spec] += 1
+    return [_row(rule, made[rule.path]) for rule in plan.mapping.rules if rule.path in made]
 
 
-def _row(tensors: Sequence[PlannedTensor]) -> Row:
-    specs = [tensor.spec for tensor in tensors]
+def _row(rule: Rule, specs: Counter[TensorSpec]) -> Row:
     return Row(
-        tensors[0].rule,
-        len(tensors),
+        rule,
+        specs.total(),
         tuple(dict.fromkeys(f"[{', '.join(map(str, spec.shape))}]" for spec in specs)),
         tuple(dict.fromkeys(spec.dtype for spec in specs)),
-        sum(spec.nbytes for spec in specs),
+        sum(spec.nbytes * count for spec, count in specs.items()),
     )
 
 
 def plan_text(plan: Plan, workers: int) -> str:
     """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
-    cells = [_cells(row) for row in plan_rows(plan)]
-    scopes = [row.rule.scope for row in plan_rows(plan)]
+    rows = plan_rows(plan)
+    cells = [_cells(row) for row in rows]
+    scopes = [row.rule.scope for row in rows]
     table = _aligned([_HEADINGS, *cells], right={0, 4, 7})
     lines = [f"{plan.mapping.name}: {plan.mapping.title}", f"  {_indices(plan)}", "", table[0]]
     for line, scope, before in zip(table[1:], scopes, [("", ""), *scopes], strict=False):
