@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 RECEIPT = "mapengine.json"
@@ -104,6 +105,17 @@ class FileContents:
     stamp: tuple[int, ...] = ()
 
 
+_SHAPES = 4096
+"""How many are kept: the tensors of a model have few shapes, and share what is told of them."""
+
+
+@lru_cache(maxsize=_SHAPES)
+def shared_spec(dtype: str, shape: tuple[int, ...]) -> TensorSpec:
+    """One value for all the tensors of a dtype and shape."""
+    return TensorSpec(dtype, shape)
+
+
+@lru_cache(maxsize=_SHAPES)
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Row-major strides, in elements."""
     strides = [1] * len(shape)

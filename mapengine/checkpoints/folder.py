@@ -227,20 +227,21 @@ def _lies(
     weight_map: Mapping[str, str], parts: Iterable[str], files: Mapping[str, FileContents]
 ) -> dict[str, list[str]]:
     """The keys that an index puts where they are not, or not where they are, by what is wrong."""
-    held: dict[str, list[str]] = {}
+    astray: dict[str, list[str]] = {}
     for file in sorted(parts):
         for key in files[file].tensors:
-            held.setdefault(key, []).append(file)
+            if weight_map.get(key) != file:
+                astray.setdefault(key, []).append(file)
     wrong: dict[str, list[str]] = {}
-    for key in {**weight_map, **held}:
-        told, found = weight_map.get(key), held.get(key, [])
-        if told in files and told not in found:
+    for key, told in weight_map.items():
+        if told in files and key not in files[told].tensors:
+            found = astray.pop(key, [])
             so = f", but it is in {found[0]}" if found else ""
             wrong.setdefault(f"promises what is not in {told}{so}", []).append(key)
-        elif told is None or told in files:
+    for key, found in astray.items():
+        if key not in weight_map or weight_map[key] in files:
             for file in found:
-                if file != told:
-                    wrong.setdefault(f"does not list what is in {file}", []).append(key)
+                wrong.setdefault(f"does not list what is in {file}", []).append(key)
     return wrong
 
 

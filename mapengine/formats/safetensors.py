@@ -27,6 +27,7 @@ from mapengine.specs import (
     TensorLocation,
     TensorSpec,
     contiguous_strides,
+    shared_spec,
 )
 
 MAX_HEADER = 100_000_000  # the format's own limit
@@ -117,7 +118,7 @@ def _stored(key: str, entry: object, start: int, name: str) -> StoredTensor:
     if not isinstance(entry, dict) or entry.keys() != _FIELDS:
         raise FormatError("ME503", f"tensor {shown(key)}: not just dtype, shape and data_offsets")
     _refuse_surrogates(key)
-    spec = TensorSpec(_dtype(key, entry["dtype"]), checked_shape(entry["shape"], key))
+    spec = shared_spec(_dtype(key, entry["dtype"]), checked_shape(entry["shape"], key))
     offsets = entry["data_offsets"]
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_count, offsets)):
         raise FormatError("ME503", f"tensor {shown(key)}: its data_offsets are not two counts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from mapengine.formats.refusal import FormatError, shown
 
@@ -27,6 +28,11 @@ def checked_counts(value: object, what: str, key: str) -> tuple[int, ...]:
 def checked_shape(value: object, key: str) -> tuple[int, ...]:
     """`value` as a shape whose elements, and row-major strides, can be counted in 63 bits."""
     shape = checked_counts(value, "shape", key)
-    if math.prod(max(rows, 1) for rows in shape) > _MAX_COUNT:
+    if not _countable(shape):
         raise FormatError("ME503", f"tensor {shown(key)}: its shape is too large to count")
     return shape
+
+
+@lru_cache  # many tensors have one shape
+def _countable(shape: tuple[int, ...]) -> bool:
+    return math.prod(max(rows, 1) for rows in shape) <= _MAX_COUNT

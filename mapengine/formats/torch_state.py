@@ -8,7 +8,7 @@ from typing import Any
 from mapengine.formats.refusal import FormatError, shown
 from mapengine.formats.shapes import checked_counts, checked_shape, is_count
 from mapengine.formats.torch_values import DTypeName, Namespace, PickledTensor, Storage
-from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec
+from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, shared_spec
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 500_000  # tensors, dicts and plain values
@@ -93,7 +93,7 @@ class State:
         if len(strides) != len(shape) or not is_count(tensor.offset):
             raise FormatError("ME503", f"tensor {shown(key)}: malformed strides or offset")
         assert isinstance(tensor.offset, int)  # a count
-        spec = TensorSpec(tensor.dtype, shape)
+        spec = shared_spec(tensor.dtype, shape)
         itemsize = DTYPES[spec.dtype].size
         start, length = self._extent(key, tensor.storage)
         _check_inside(key, spec, strides, tensor.offset, elements=length // itemsize)
