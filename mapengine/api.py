@@ -22,11 +22,13 @@ from mapengine.language.document import load_document
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.language.reading import read_mapping
 from mapengine.planning.agreement import check_layouts_agree
+from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.checks import check_mapping
 from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 
 if TYPE_CHECKING:
-    from mapengine.checkpoints.execute import Progress, Result
+    from mapengine.checkpoints.execute import Result
+    from mapengine.checkpoints.shards import Progress
 
 PathLike = str | Path
 
@@ -104,6 +106,8 @@ def run(
     output: PathLike,
     *,
     workers: int | None = None,
+    memory: int = DEFAULT_MEMORY,
+    sync: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
     planned: Plan | None = None,
@@ -116,6 +120,8 @@ def run(
         Path(job.source),
         Path(output),
         workers=workers,
+        memory=memory,
+        sync=sync,
         overwrite=overwrite,
         progress=progress,
     )

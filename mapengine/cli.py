@@ -55,6 +55,15 @@ def _size(context: click.Context, option: click.Parameter, value: str) -> int:
         raise click.BadParameter(str(error)) from None
 
 
+def _memory(context: click.Context, option: click.Parameter, value: str) -> int:
+    from mapengine.planning.budget import SMALLEST
+    from mapengine.report.units import size_text
+
+    if (size := _size(context, option, value)) < SMALLEST:
+        raise click.BadParameter(f"{value!r} is too little: it takes {size_text(SMALLEST)}")
+    return size
+
+
 def _settings(
     context: click.Context, option: click.Parameter, pairs: Sequence[str]
 ) -> dict[str, Any]:
@@ -88,6 +97,8 @@ _JOB_OPTIONS = (
                  help="The format of the files written.  [default: as the mapping says]"),
     click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
                  help="The most that one file holds; 1GB is 10⁹ bytes."),
+    click.option("--memory", default="512MB", show_default=True, callback=_memory,
+                 help="The most that is allocated, beside the interpreter and its libraries."),
     click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: one a core]"),
 )  # fmt: skip
 
@@ -116,19 +127,24 @@ def _job(source: Path, given: dict[str, Any]) -> Job:
 @_job_options
 @click.option("-o", "--output", type=_PATH, help="The folder to write.")
 @click.option("--overwrite", is_flag=True, help="Replace an output that a run has written.")
+@click.option(
+    "--sync/--no-sync",
+    default=True,
+    show_default=True,
+    help="Have all on the disk before it is published: a power cut then loses nothing.",
+)
 @click.option("--dry-run", is_flag=True, help="Plan, say what would be done, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @_JSON
 def run(
-    source: Path | None, output: Path | None, overwrite: bool, dry_run: bool, quiet: bool,
-    as_json: bool, workers: int | None, **given: Any,
+    source: Path | None, output: Path | None, overwrite: bool, sync: bool, dry_run: bool,
+    quiet: bool, as_json: bool, workers: int | None, memory: int, **given: Any,
 ) -> None:  # fmt: skip
     """Convert a checkpoint, after checking that everything fits.
 
     Without --source, the mapping's small example is made and converted.
     """
     from mapengine import api
-    from mapengine.checkpoints.execute import default_workers
     from mapengine.checkpoints.storage import check_output
     from mapengine.report.progress import progress
     from mapengine.report.units import size_text
@@ -136,7 +152,7 @@ def run(
     if output is not None:  # before the work of planning
         check_output(output, source, overwrite, needed=0)
     if dry_run:
-        _print_plan(_planned(source, given), workers or default_workers(), as_json)
+        _print_plan(_planned(source, given), workers, memory, as_json)
         return
     if source is None:
         overwrite = overwrite or output is None  # an earlier run's example is made anew
@@ -149,8 +165,9 @@ def run(
     _print_notes(plan)
     with progress(plan.bytes_written, quiet) as advance:
         result = api.run(
-            job, output, workers=workers, overwrite=overwrite, progress=advance, planned=plan
-        )
+            job, output, workers=workers, memory=memory, sync=sync, overwrite=overwrite,
+            progress=advance, planned=plan,
+        )  # fmt: skip
     if as_json:
         _print_json({"format_version": "1.0", **result.to_dict()})
     elif not quiet:
@@ -177,14 +194,14 @@ def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, di
 @cli.command(epilog="Example: mapengine plan mappings/NAME.yaml --source CHECKPOINT")
 @_job_options
 @_JSON
-def plan(source: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
+def plan(
+    source: Path | None, as_json: bool, workers: int | None, memory: int, **given: Any
+) -> None:
     """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
 
     Without --source the mapping's example is planned, in its first layout or --layout.
     """
-    from mapengine.checkpoints.execute import default_workers
-
-    _print_plan(_planned(source, given), workers or default_workers(), as_json)
+    _print_plan(_planned(source, given), workers, memory, as_json)
 
 
 def _planned(source: Path | None, given: dict[str, Any]) -> Plan:
@@ -203,14 +220,16 @@ def _print_notes(plan: Plan) -> None:
         click.echo(f"note: {name}: {note}", err=True)
 
 
-def _print_plan(plan: Plan, workers: int, as_json: bool) -> None:
+def _print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> None:
+    from mapengine.checkpoints.execute import default_workers
     from mapengine.report.plans import plan_dict, plan_text
 
+    working_memory = plan.peak_memory(workers or default_workers(), memory)
     _print_notes(plan)
     if as_json:
-        _print_json(plan_dict(plan, workers))
+        _print_json(plan_dict(plan, working_memory))
     else:
-        click.echo(plan_text(plan, workers))
+        click.echo(plan_text(plan, working_memory))
 
 
 @cli.command(epilog="Example: mapengine validate mappings/")

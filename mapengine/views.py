@@ -9,10 +9,9 @@ when planning and on real tensors in the tests, and there is no second shape inf
 
 from __future__ import annotations
 
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,11 +54,6 @@ class Lazy(ABC):
     @abstractmethod
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         """`length` consecutive positions of axis `dim`, from `start`."""
-
-    @property
-    @abstractmethod
-    def grain(self) -> int:
-        """How many rows of axis 0 go together: a cut at a multiple of it is always a view."""
 
     @abstractmethod
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
@@ -107,21 +101,20 @@ class View(Lazy):
             View.of(self).reshape(shape) if axes is None else self._seen(axes, self.offset, shape)
         )
 
-    def narrow(self, dim: int, start: int, length: int) -> View:
-        shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        before, after = self.shape[:dim], self.shape[dim + 1 :]
+        shape = (*before, length, *after)
         if math.prod(shape) == 0:
             return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
-        cut = _cut(self.axes[dim], start, length)
-        if cut is None:
-            return View.of(self).narrow(dim, start, length)
-        axis, offset = cut
-        return self._seen(
-            (*self.axes[:dim], axis, *self.axes[dim + 1 :]), self.offset + offset, shape
-        )
-
-    @property
-    def grain(self) -> int:
-        return math.prod(n for n, _ in self.axes[0][1:]) if self.axes else 1
+        cuts = [
+            self._seen(
+                (*self.axes[:dim], axis, *self.axes[dim + 1 :]),
+                self.offset + offset,
+                (*before, size, *after),
+            )
+            for axis, offset, size in _cuts(self.axes[dim], start, length)
+        ]
+        return Joined.of(cuts, dim)
 
     @property
     def parts(self) -> Axis:
@@ -149,10 +142,13 @@ class Joined(Lazy):
     def of(members: Sequence[Lazy], dim: int) -> Lazy:
         if len(members) == 1:
             return members[0]
+        flat: list[Lazy] = []
+        for member in members:
+            same = isinstance(member, Joined) and member.dim == dim
+            flat += member.inputs() if same else [member]  # type: ignore[arg-type]
         first = members[0].shape
-        length = sum(m.shape[dim] for m in members)
-        shape = (*first[:dim], length, *first[dim + 1 :])
-        return Joined(tuple(members), dim, shape, members[0].dtype)
+        shape = (*first[:dim], sum(m.shape[dim] for m in members), *first[dim + 1 :])
+        return Joined(tuple(flat), dim, shape, members[0].dtype)
 
     def permute(self, dims: Sequence[int]) -> Lazy:
         return Joined.of([m.permute(dims) for m in self.members], list(dims).index(self.dim))
@@ -189,14 +185,6 @@ class Joined(Lazy):
                 return Joined.of(members, lead)
         return View.of(self).reshape(shape)
 
-    @property
-    def grain(self) -> int:
-        grain = math.lcm(*(m.grain for m in self.members))
-        if self.dim == 0:  # a cut counts from the start of the member it falls in
-            starts = itertools.accumulate(m.shape[0] for m in self.members)
-            return grain if all(start % grain == 0 for start in starts) else self.shape[0]
-        return grain
-
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members
 
@@ -223,10 +211,6 @@ class Mapped(Lazy):
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Mapped.of(self.op, self.content.narrow(dim, start, length))
 
-    @property
-    def grain(self) -> int:
-        return self.content.grain
-
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return (self.content,)
 
@@ -252,10 +236,6 @@ class Agreed(Lazy):
 
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Agreed.of([m.narrow(dim, start, length) for m in self.members])
-
-    @property
-    def grain(self) -> int:
-        return math.lcm(*(m.grain for m in self.members))
 
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members
@@ -294,16 +274,23 @@ def _carve(parts: Axis, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:
     return tuple(reversed(axes))
 
 
-def _cut(axis: Axis, start: int, length: int) -> tuple[Axis, int] | None:
-    """Positions `start` to `start + length` of an axis, with the offset of the first."""
+def _cuts(axis: Axis, start: int, length: int) -> Iterator[tuple[Axis, int, int]]:
+    """Positions `start` to `start + length` of an axis: parts, offset of the first, and how many.
+
+    One cut where whole blocks of the inner parts are taken, else one for each ragged end too.
+    """
     if not axis:
-        return axis, 0
+        yield (), 0, length
+        return
     stride, inner = axis[0][1], axis[1:]
     block = math.prod(n for n, _ in inner)
-    if start % block == 0 and length % block == 0:
-        return _canonical(((length // block, stride), *inner)), start // block * stride
-    outer = start // block
-    if (start + length - 1) // block != outer:
-        return None
-    cut = _cut(inner, start - outer * block, length)
-    return None if cut is None else (cut[0], cut[1] + outer * stride)
+    while length:
+        outer, skipped = divmod(start, block)
+        if skipped or length < block:
+            taken = min(block - skipped, length)
+            for cut, offset, size in _cuts(inner, skipped, taken):
+                yield cut, outer * stride + offset, size
+        else:
+            taken = length - length % block
+            yield _canonical(((taken // block, stride), *inner)), outer * stride, taken
+        start, length = start + taken, length - taken

@@ -51,10 +51,13 @@ def test_light_commands_import_no_heavy_package(words, tmp_path):
     assert done.stderr.splitlines()[-1] == allowed, done.stderr
 
 
-def test_a_run_that_only_moves_bytes_imports_no_torch(tmp_path):
+@pytest.mark.parametrize("layout", ["native", "hub"])  # from safetensors, and from torch files
+def test_a_run_that_only_moves_bytes_imports_no_torch(layout, tmp_path):
+    mapengine("run", MAPPING, "--layout", layout, cwd=tmp_path)  # makes the source
+    words = ["run", str(MAPPING), "-s", "mixtral-example/source", "-o", "converted"]
     code = (
         "import sys, mapengine.cli as c\n"
-        f"sys.argv = ['mapengine', 'run', {str(MAPPING)!r}]\n"
+        f"sys.argv = ['mapengine', *{words!r}]\n"
         "try: c.main()\n"
         "except SystemExit as e: assert not e.code\n"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr)"
@@ -63,6 +66,7 @@ def test_a_run_that_only_moves_bytes_imports_no_torch(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
+    assert (tmp_path / "converted" / "model.safetensors").is_file()
 
 
 def test_importing_the_package_imports_none_of_its_rooms():

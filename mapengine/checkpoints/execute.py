@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mapengine import __version__
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.gather import Reader
-from mapengine.errors import OpError, OutputError, PlanError, Problem
-from mapengine.executors import EXECUTORS
-from mapengine.formats import FORMATS
-from mapengine.planning.pieces import Piece, pieces
-from mapengine.planning.plan import Plan, PlannedTensor
+from mapengine.checkpoints.shards import Progress, write_shards
+from mapengine.errors import OutputError, Problem
+from mapengine.planning.budget import DEFAULT_MEMORY
+from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
 
 RECEIPT_VERSION = "1.0"
-_METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +40,33 @@ def run_plan(
     output: Path,
     *,
     workers: int | None = None,
+    memory: int = DEFAULT_MEMORY,
+    sync: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Writes the checkpoint a plan describes. Until it is whole, `output` is what it was before.
 
-    `progress` is called with the bytes of tensors done since the last call. Raises `OutputError`
-    before anything is written where the output cannot be, and after that for a disk that fails;
-    `PlanError` where a value does not survive an op.
+    `memory` is what it may allocate, in bytes. With `sync`, all is on the disk before it is
+    published. `progress` is called with the bytes of tensors done since the last call.
+
+    Raises `OutputError` before anything is written where the output cannot be, and after that for a
+    disk that fails; `PlanError` where a value does not survive an op.
     """
     try:
         beside = sum((source / name).stat().st_size for name in plan.companions)
         storage.check_output(output, source, overwrite, plan.bytes_written + beside)
-        with storage.staging(output, overwrite) as folder:
-            _write_shards(plan, source, folder, max(workers or default_workers(), 1), progress)
+        with storage.staging(output, overwrite, sync) as folder:
+            write_shards(
+                plan, source, folder,
+                workers=workers or default_workers(), memory=memory, sync=sync, progress=progress,
+            )  # fmt: skip
             _write_companions(plan, source, folder)
             _write_json_files(plan, folder)
+            written = {shard.name for shard in plan.shards}
             for path in folder.iterdir():
-                storage.sync_file(path)
+                if sync and path.name not in written:
+                    storage.sync_file(path)
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     except OSError as error:
         place = error.filename2 or error.filename or output
@@ -76,61 +79,6 @@ def run_plan(
 
 def default_workers() -> int:
     return min(len(os.sched_getaffinity(0)), 8)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    tensor: PlannedTensor
-    piece: Piece
-    target: Path
-    offset: int
-
-
-def _write_shards(
-    plan: Plan, source: Path, folder: Path, workers: int, progress: Progress | None
-) -> None:
-    format = FORMATS[plan.format]
-    with contextlib.ExitStack() as opened:
-        reader = Reader(_descriptors(plan, source, opened))
-        tasks: list[_Task] = []
-        for shard in plan.shards:
-            path = folder / shard.name
-            offsets = format.create(path, shard.specs, _METADATA)
-            tasks += [
-                _Task(tensor, piece, path, offsets[tensor.key])
-                for tensor in shard.tensors
-                for piece in pieces(tensor.content)
-            ]
-        for done in EXECUTORS["local"](lambda task: _write(task, reader), tasks, workers):
-            if progress:
-                progress(done)
-    for shard in plan.shards:
-        format.finish(folder / shard.name, shard.specs)
-
-
-def _descriptors(plan: Plan, source: Path, opened: contextlib.ExitStack) -> Callable[[str], int]:
-    """Every source file, open, and still the one that was planned with."""
-    files = {}
-    for name in plan.source_files:
-        file = opened.enter_context(storage.open_file(source / name))
-        if storage.stamp(file) != plan.binding.names.inventory.files[name].stamp:
-            raise OutputError(Problem("ME615", f"{name} has changed since it was planned"))
-        files[name] = file.fileno()
-    return files.__getitem__
-
-
-def _write(task: _Task, reader: Reader) -> int:
-    target = os.open(task.target, os.O_RDWR | os.O_CLOEXEC)  # not all at once: there may be many
-    try:
-        reader.write(task.piece, target, task.offset)
-    except OpError as error:
-        rule = task.tensor.rule
-        problem = error.at(rule.where, rule.path)
-        message = f"{task.tensor.key}: {problem.message}"
-        raise PlanError(Problem(problem.code, message, rule.where, rule.path, error.help)) from None
-    finally:
-        os.close(target)
-    return task.piece.content.spec.nbytes
 
 
 def _write_companions(plan: Plan, source: Path, folder: Path) -> None:

@@ -1,20 +1,28 @@
-"""Lazy tensors to bytes: strided passes over mapped files, in bounded pieces.
+"""Lazy tensors to bytes: what a piece is made of is read in windows and put in order.
 
 Moving elements about does not look at them, so it is done by numpy on integers of the same size;
-torch is imported only for ops on values.
+torch is imported only for ops on values. All else happens in the arena that each thread has.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from mapengine.checkpoints import storage
+from mapengine.checkpoints.arena import Arena, Array
+from mapengine.checkpoints.strided import copy
+from mapengine.checkpoints.windows import Loop, in_source_order, windows
 from mapengine.errors import OpError
+from mapengine.planning.boxes import grid, stretch, within
+from mapengine.planning.budget import Budget
 from mapengine.planning.pieces import Piece, is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Agreed, Joined, Lazy, Mapped, View
@@ -24,18 +32,23 @@ if TYPE_CHECKING:
 
     from mapengine.ops.elementwise import Elementwise
 
-Array = np.ndarray[Any, Any]
-TILE = 128
-"""Side of a square of elements that stays in the cache while it is turned."""
-
-_RAW = {1: np.uint8, 2: np.int16, 4: np.int32, 8: np.int64}
+GAP = 4096
+"""Bytes between two runs of a file that are rather read too than skipped by another call."""
+_RAW = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
 
 
 class Reader:
-    """Makes tensors out of the files of one folder. Safe to use from several threads."""
+    """Makes tensors out of the files of one folder. Safe to use from several threads.
 
-    def __init__(self, descriptor: Callable[[str], int]) -> None:
-        self.descriptor = descriptor
+    `opened` gives the descriptor of a file by its name, open as long as its context.
+    """
+
+    def __init__(
+        self, opened: Callable[[str], AbstractContextManager[int]], budget: Budget
+    ) -> None:
+        self._opened = opened
+        self._budget = budget
+        self._thread = threading.local()
 
     def write(self, piece: Piece, target: int, to: int) -> None:
         """Makes a piece and writes it at byte `to` of the file `target`.
@@ -43,19 +56,18 @@ class Reader:
         Raises `OpError` where a value does not survive, `OSError` from the disk.
         """
         content, to = piece.content, to + piece.offset
-        if isinstance(content, View) and is_plain_copy(content):
-            file, start, length = _extent(content)
-            storage.copy_range(self.descriptor(file), start, target, to, length)
+        if is_plain_copy(content):
+            assert isinstance(content, View) and isinstance(content.source, StoredTensor)
+            start = _byte(content, 0)
+            with self._opened(content.source.location.file) as file:
+                storage.copy_range(file, start, target, to, content.spec.nbytes)
             return
-        storage.write_at(target, to, self.evaluate(content).reshape(-1).view(np.uint8).data)
+        with self._room(content) as room:
+            self.fill(content, room)
+            storage.write_at(target, to, _bytes(room))
 
-    def evaluate(self, content: Lazy) -> Array:
-        """The tensor, row-major, its elements as integers of their size."""
-        out = np.empty(content.shape, _RAW[DTYPES[content.dtype].size])
-        self._fill(content, out)
-        return out
-
-    def _fill(self, content: Lazy, out: Array) -> None:
+    def fill(self, content: Lazy, out: Array) -> None:
+        """Makes a tensor in `out`, whose elements are integers of the same size."""
         if out.size == 0:
             return
         match content:
@@ -67,93 +79,111 @@ class Reader:
                     length = member.shape[content.dim]
                     inside = [slice(None)] * out.ndim
                     inside[content.dim] = slice(start, start + length)
-                    self._fill(member, out[tuple(inside)])
+                    self.fill(member, out[tuple(inside)])
                     start += length
             case Mapped():
-                out[...] = _mapped(content, self.evaluate(content.content))
+                self._fill_values(content, out)
             case Agreed():
-                self._fill(content.members[0], out)
-                for member in content.members[1:]:
-                    if not np.array_equal(out, self.evaluate(member)):
-                        raise OpError(_disagreement(content), code="ME306")
+                self.fill(content.members[0], out)
+                with self._room(content) as other:
+                    for member in content.members[1:]:
+                        self.fill(member, other)
+                        if not np.array_equal(out, other):
+                            raise OpError(_disagreement(content), code="ME306")
             case _:
                 raise TypeError(f"cannot make a {type(content).__name__}")
 
+    def _fill_values(self, content: Mapped, out: Array) -> None:
+        op: Elementwise = content.op  # type: ignore[assignment]
+        before = content.content
+        with self._room(before) as values:
+            self.fill(before, values)
+            for box in grid(content.shape, self._budget.computed):
+                part: tuple[Any, ...] = (*(slice(s, s + n) for s, n in box), ...)
+                out[part] = _as_raw(op.values(_as_torch(values[part], before.dtype)))
+
     def _fill_view(self, view: View, out: Array) -> None:
+        loops = in_source_order(_loops(view, out))
+        target = as_strided(out, [n for n, _, _ in loops], [step for _, _, step in loops])
+        size = out.itemsize
+        buffered = isinstance(view.source, Lazy)
+        limit = self._budget.laid_out(view) if buffered else self._budget.window // size
+        with contextlib.ExitStack() as stack:
+            read = self._source(view, stack)
+            room = stack.enter_context(self._arena.room((limit,), out.dtype))
+            for window in windows(loops, limit, GAP // size):
+                into = target[(*window.index, ...)]
+                if window.span == into.size and into.flags.c_contiguous:
+                    read(window.first, into.reshape(-1))
+                    continue
+                elements = room[: window.span]
+                read(window.first, elements)
+                inner = loops[len(loops) - into.ndim :]
+                strides = [stride * size for _, stride, _ in inner]
+                seen = np.ndarray(into.shape, into.dtype, elements, 0, strides)
+                copy(seen, into, self._arena)
+
+    def _source(self, view: View, stack: contextlib.ExitStack) -> Callable[[int, Array], None]:
+        """What reads elements of a view's source, from a position within what the view sees."""
         if isinstance(view.source, Lazy):
-            buffer = self.evaluate(view.source).reshape(-1)
-            _spread(view, buffer[view.offset :], out)
-            return
-        file, start, length = _extent(view)
-        with storage.mapped(self.descriptor(file), start, length) as data:
-            elements = np.frombuffer(data, out.dtype)
-            _spread(view, elements, out)
-            del elements  # or the map could not be let go
+            source = view.source
+            return lambda first, out: self._lay_out(source, view.offset + first, out)
+        file = stack.enter_context(self._opened(view.source.location.file))
+        return lambda first, out: storage.read_at(file, _byte(view, first), _bytes(out))
+
+    def _lay_out(self, content: Lazy, first: int, out: Array) -> None:
+        """Makes consecutive elements of a tensor, row-major, from number `first`."""
+        done = 0
+        for box in stretch(content.shape, first, out.size):
+            part = within(content, box)
+            count = part.spec.numel
+            self.fill(part, out[done : done + count].reshape(part.shape))
+            done += count
+
+    def _room(self, content: Lazy) -> AbstractContextManager[Array]:
+        """Memory for a tensor, in its shape."""
+        return self._arena.room(content.shape, _RAW[DTYPES[content.dtype].size])
+
+    @property
+    def _arena(self) -> Arena:
+        arena: Arena | None = getattr(self._thread, "arena", None)
+        if arena is None:
+            arena = self._thread.arena = Arena(self._budget.bytes)
+        return arena
 
 
-def _spread(view: View, elements: Array, out: Array) -> None:
-    """Copies the elements a view sees, in its order, into `out`."""
-    size = out.itemsize
-    sizes = [n for axis in view.axes for n, _ in axis]
-    strides = [s * size for axis in view.axes for _, s in axis]
-    into = []
+def _bytes(array: Array) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+def _loops(view: View, out: Array) -> list[Loop]:
+    """The loop nest of a view, over its source and over where it goes."""
+    loops = []
     for axis, stride in zip(view.axes, out.strides, strict=True):
         inner = math.prod(n for n, _ in axis)
-        for n, _ in axis:
+        for n, step in axis:
             inner //= n
-            into.append(stride * inner)
-    _copy(as_strided(elements, sizes, strides, writeable=False), as_strided(out, sizes, into))
+            loops.append((n, step, stride * inner))
+    return loops
 
 
-def _copy(source: Array, target: Array) -> None:
-    """Copies element by element; where the two run in different directions, tile by tile.
-
-    A transpose in one go misses the cache at every element: tiles make it more than twice as fast.
-    """
-    if target.size <= TILE * TILE:
-        target[...] = source
-        return
-    reading = min(range(source.ndim), key=lambda axis: source.strides[axis])
-    writing = min(range(target.ndim), key=lambda axis: target.strides[axis])
-    if reading == writing:
-        target[...] = source
-        return
-    along: list[slice] = [slice(None)] * source.ndim
-    for i in range(0, source.shape[reading], TILE):
-        along[reading] = slice(i, i + TILE)
-        for j in range(0, source.shape[writing], TILE):
-            along[writing] = slice(j, j + TILE)
-            target[tuple(along)] = source[tuple(along)]
-
-
-def _extent(view: View) -> tuple[str, int, int]:
-    """File, first byte and length of the stretch of bytes that a view of a stored tensor spans."""
+def _byte(view: View, first: int) -> int:
+    """Where in its file an element lies, counted from the first that a view sees."""
     assert isinstance(view.source, StoredTensor)
-    size = DTYPES[view.dtype].size
-    reach = sum((n - 1) * stride for axis in view.axes for n, stride in axis)
-    location = view.source.location
-    return location.file, location.offset + view.offset * size, (reach + 1) * size
+    return view.source.location.offset + (view.offset + first) * DTYPES[view.dtype].size
 
 
-def _mapped(content: Mapped, raw: Array) -> Array:
+def _as_torch(raw: Array, dtype: str) -> torch.Tensor:
     import torch
 
-    op: Elementwise = content.op  # type: ignore[assignment]
-    values = op.values(_as_torch(torch.from_numpy(raw), content.content.dtype))
-    return _as_numpy(values)
+    values, kind = torch.from_numpy(raw), getattr(torch, dtype)
+    return values.bool() if kind is torch.bool else values.view(kind)
 
 
-def _as_torch(raw: torch.Tensor, dtype: str) -> torch.Tensor:
+def _as_raw(values: torch.Tensor) -> Array:
     import torch
 
-    kind = getattr(torch, dtype)
-    return raw.bool() if kind is torch.bool else raw.view(kind)
-
-
-def _as_numpy(values: torch.Tensor) -> Array:
-    import torch
-
-    raw = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    raw = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     array: Array = values.contiguous().view(raw[values.element_size()]).numpy()
     return array
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
 import shutil
 import stat
@@ -58,19 +57,13 @@ def read_text(path: Path) -> str:
         raise CheckpointError(Problem("ME501", f"{path} is not UTF-8: {error}")) from None
 
 
-@contextlib.contextmanager
-def mapped(descriptor: int, start: int, length: int) -> Iterator[memoryview]:
-    """`length` bytes from `start`, mapped while they are used and let go after."""
-    skipped = start % mmap.ALLOCATIONGRANULARITY
-    if os.fstat(descriptor).st_size < start + length:
-        raise OSError(errno.EIO, "the source file ended early")
-    access = mmap.ACCESS_READ
-    with (
-        mmap.mmap(descriptor, skipped + length, access=access, offset=start - skipped) as pages,
-        memoryview(pages) as whole,
-        whole[skipped:] as view,
-    ):
-        yield view
+def read_at(source: int, at: int, data: memoryview) -> None:
+    """Fills `data` from an offset, however many calls it takes. Raises `OSError`."""
+    while len(data):
+        done = os.preadv(source, [data], at)
+        if done == 0:
+            raise OSError(errno.EIO, "the source file ended early")
+        data, at = data[done:], at + done
 
 
 def copy_range(source: int, at: int, target: int, to: int, count: int) -> None:
@@ -100,6 +93,15 @@ def write_at(target: int, to: int, data: bytes | memoryview) -> None:
     while len(view):
         done = os.pwrite(target, view, to)
         view, to = view[done:], to + done
+
+
+def start_writing(target: int, start: int, length: int) -> None:
+    """Has the system begin to write a range to the disk, so that syncing waits less at the end.
+
+    On Linux that is what advising against keeping the range does while it is not yet written.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(target, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def sync_file(path: Path) -> None:
@@ -160,18 +162,21 @@ def _nested(output: Path, source: Path | None) -> Problem | None:
 
 
 @contextlib.contextmanager
-def staging(output: Path, overwrite: bool = False) -> Iterator[Path]:
+def staging(output: Path, overwrite: bool = False, sync: bool = True) -> Iterator[Path]:
     """A fresh folder beside `output`, published as `output` by one rename if all goes well.
 
-    Whatever goes wrong, the folder is removed and `output` is what it was.
+    With `sync` the rename is on the disk too. Whatever goes wrong, the folder is removed and
+    `output` is what it was.
     """
     output = output.absolute()
     folder = _fresh(output, "part")
     try:
         yield folder
-        sync_file(folder)
+        if sync:
+            sync_file(folder)
         _publish(folder, output, overwrite)
-        sync_file(output.parent)
+        if sync:
+            sync_file(output.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mapengine.specs import StoredTensor
-from mapengine.views import Agreed, Joined, Lazy, Mapped, View
+from mapengine.planning.boxes import grid, within
+from mapengine.planning.budget import Budget
+from mapengine.specs import DTYPES, StoredTensor
+from mapengine.views import Joined, Lazy, Mapped, View
 
-PIECE = 32 * 2**20
-"""About how many bytes of a tensor are made at a time."""
-VALUES_PIECE = PIECE // 8
-"""The same where values are computed, which takes several times the room."""
-_CHECKED = 32
-"""Bytes for each element while its value is checked: doubles, their sizes, masks."""
+COPY = 32 * 2**20
+"""The most that is copied from file to file in one piece, so that workers can share a tensor."""
+RUN = 64 * 2**10
+"""The shortest run of bytes that is copied by itself; shorter ones go through a buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,49 +25,56 @@ class Piece:
     content: Lazy
 
 
-def pieces(content: Lazy, limit: int | None = None) -> Iterator[Piece]:
-    """A tensor in consecutive pieces of about `limit` bytes, as far as it can be cut."""
-    if limit is None:
-        limit = VALUES_PIECE if _computes(content) else PIECE
-    yield from _pieces(content if content.ndim else content.reshape((1,)), 0, limit)
+def pieces(content: Lazy, budget: Budget) -> Iterator[Piece]:
+    """A tensor in consecutive pieces, none of which takes more than the budget to make."""
+    yield from _pieces(content if content.ndim else content.reshape((1,)), 0, budget)
 
 
-def _computes(content: Lazy) -> bool:
-    """Whether values are computed on the way."""
-    if isinstance(content, Mapped):
-        return True
-    return any(isinstance(one, Lazy) and _computes(one) for one in content.inputs())
-
-
-def _pieces(content: Lazy, offset: int, limit: int) -> Iterator[Piece]:
-    size = content.spec.nbytes
-    if size == 0:
+def _pieces(content: Lazy, offset: int, budget: Budget) -> Iterator[Piece]:
+    if content.spec.nbytes == 0:
         return
-    if is_plain_copy(content) or size <= limit or is_laid_out(content):
-        yield Piece(offset, content)
-    elif isinstance(content, Joined) and content.dim == 0:
-        for member in content.members:
-            yield from _pieces(member, offset, limit)
-            offset += member.spec.nbytes
-    elif content.shape[0] == 1 and content.ndim > 1:
-        yield from _pieces(content.reshape(content.shape[1:]), offset, limit)
+    size = DTYPES[content.dtype].size
+    content = content.reshape(_natural_shape(content))
+    if isinstance(content, Joined) and content.dim == 0:
+        parts = iter(content.members)
+    elif is_plain_copy(content):
+        for box in grid(content.shape, COPY // size):
+            piece = within(content, box)
+            yield Piece(offset, piece)
+            offset += piece.spec.nbytes
+        return
+    elif _run(content) * size >= RUN:
+        parts = (content.narrow(0, row, 1) for row in range(content.shape[0]))
     else:
-        rows = content.shape[0]
-        row = size // rows
-        step = max(limit // row // content.grain, 1) * content.grain
-        for start in range(0, rows, step):
-            length = min(step, rows - start)
-            yield Piece(offset + start * row, content.narrow(0, start, length))
+        for box in grid(content.shape, budget.elements(content)):
+            piece = within(content, box)
+            yield Piece(offset, piece)
+            offset += piece.spec.nbytes
+        return
+    for part in parts:
+        yield from _pieces(part, offset, budget)
+        offset += part.spec.nbytes
 
 
-def is_laid_out(content: Lazy) -> bool:
-    """Whether it looks at a buffer, which to lay out for every piece anew would be a waste."""
+def _natural_shape(content: Lazy) -> tuple[int, ...]:
+    """The same elements with an axis for each loop over the source: it cuts best along those."""
     match content:
-        case View(source=Lazy()):
-            return True
-        case View() | Joined(dim=0):
-            return False
-    return any(isinstance(one, Lazy) and is_laid_out(one) for one in content.inputs())
+        case View():
+            return tuple(n for n, _ in content.parts) or (1,)
+        case Mapped():
+            return _natural_shape(content.content)
+    return tuple(n for n in content.shape if n != 1) or (1,)
+
+
+def _run(content: Lazy) -> int:
+    """How many elements in a row lie just so in one file; 0 where values are computed."""
+    match content:
+        case View(source=StoredTensor()):
+            return next((n for n, stride in content.parts[-1:] if stride == 1), 1)
+        case Joined():
+            rows = (math.prod(member.shape[content.dim :]) for member in content.members)
+            return min(min(row, _run(one)) for row, one in zip(rows, content.members, strict=True))
+    return 0
 
 
 def is_plain_copy(content: Lazy) -> bool:
@@ -78,21 +86,10 @@ def is_plain_copy(content: Lazy) -> bool:
     )
 
 
-def working_bytes(content: Lazy) -> int:
-    """The memory it takes to make a piece: its bytes, and those of what is made on the way."""
-    return 0 if is_plain_copy(content) else content.spec.nbytes + _beside(content)
-
-
-def _beside(content: Lazy) -> int:
-    match content:
-        case View(source=Lazy() as source):  # laid out in full before it is looked at
-            return source.spec.nbytes + _beside(source)
-        case Mapped():  # before, after, and what it takes to see that no value is lost
-            around = content.content.spec.nbytes + content.spec.nbytes
-            return around + _CHECKED * content.spec.numel + _beside(content.content)
-        case Joined():
-            return max(map(_beside, content.members))
-        case Agreed():
-            one = content.members[0]
-            return one.spec.nbytes + max(map(_beside, content.members))
-    return 0
+def working_bytes(content: Lazy, budget: Budget) -> int:
+    """The memory it takes to make the pieces of a tensor, one at a time."""
+    if isinstance(content, Joined) and content.dim == 0:
+        return max(working_bytes(member, budget) for member in content.members)
+    if content.spec.nbytes == 0 or is_plain_copy(content):
+        return 0
+    return budget.needed(content, min(budget.elements(content), content.spec.numel))

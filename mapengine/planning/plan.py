@@ -18,13 +18,14 @@ from mapengine.binding.binding import Binding
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
+from mapengine.planning.budget import Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.lowering import Made, lower
-from mapengine.planning.pieces import pieces, working_bytes
+from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, shard_names
-from mapengine.specs import DTYPES, RECEIPT, StoredTensor, TensorSpec
-from mapengine.views import Lazy, Mapped, View
+from mapengine.specs import DTYPES, RECEIPT, TensorSpec
+from mapengine.views import Lazy, Mapped
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
 
@@ -113,13 +114,11 @@ class Plan:
     def bytes_read(self) -> int:
         return sum(leaf.spec.nbytes for tensor in self.tensors for leaf in leaves(tensor.content))
 
-    def peak_memory(self, workers: int) -> int:
-        """What a run allocates beside the interpreter and its libraries, at the most, in bytes."""
-        largest = (
-            max((working_bytes(piece.content) for piece in pieces(tensor.content)), default=0)
-            for tensor in self.tensors
-        )
-        return workers * max(largest, default=0)
+    def peak_memory(self, workers: int, memory: int) -> int:
+        """What making the tensors takes at the most, in bytes, where `memory` is what it may."""
+        budget, workers = Budget.shared(memory, workers)
+        needed = (working_bytes(tensor.content, budget) for tensor in self.tensors)
+        return workers * max(needed, default=0)
 
     @property
     def fingerprint(self) -> str:
@@ -133,16 +132,6 @@ class Plan:
             "configs": self.configs,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def leaves(content: Lazy) -> Iterator[View]:
-    """The stored tensors, as they are seen, that a tensor is made of."""
-    if isinstance(content, View) and isinstance(content.source, StoredTensor):
-        yield content
-        return
-    for inner in content.inputs():
-        if isinstance(inner, Lazy):
-            yield from leaves(inner)
 
 
 def make_plan(binding: Binding, options: Options | None = None) -> Plan:

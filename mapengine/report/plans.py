@@ -46,7 +46,7 @@ def _row(rule: Rule, specs: Counter[TensorSpec]) -> Row:
     )
 
 
-def plan_text(plan: Plan, workers: int) -> str:
+def plan_text(plan: Plan, working_memory: int) -> str:
     """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
     rows = plan_rows(plan)
     cells = [_cells(row) for row in rows]
@@ -57,7 +57,7 @@ def plan_text(plan: Plan, workers: int) -> str:
         if scope != before:
             lines.append(f"      {scope[0]} → {scope[1]}")
         lines.append(line)
-    return printable("\n".join([*lines, "", *_totals(plan, workers)]))
+    return printable("\n".join([*lines, "", *_totals(plan, working_memory)]))
 
 
 _HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
@@ -79,7 +79,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _totals(plan: Plan, workers: int) -> list[str]:
+def _totals(plan: Plan, working_memory: int) -> list[str]:
     count = sum(len(shard.tensors) for shard in plan.shards)
     files = [*plan.configs, *plan.companions]
     files_word = "file" if len(plan.shards) == 1 else "files"
@@ -87,7 +87,7 @@ def _totals(plan: Plan, workers: int) -> list[str]:
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
         f"{size_text(plan.bytes_written)} written · {len(plan.shards)} {plan.format} {files_word} "
         f"of at most {size_text(plan.options.max_shard_size)} · "
-        f"working memory at most {size_text(plan.peak_memory(workers))}",
+        f"working memory at most {size_text(working_memory)}",
         f"also: {', '.join(files)}",
         "every source tensor is used, every target tensor is made once",
     ]
@@ -136,7 +136,7 @@ def _aligned(cells: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
     ]
 
 
-def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
+def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
     """The whole plan for JSON: rules, shards with their tensors, configs, totals in bytes."""
     return {
         "format_version": FORMAT_VERSION,
@@ -177,6 +177,6 @@ def plan_dict(plan: Plan, workers: int) -> dict[str, Any]:
             "tensors": sum(len(shard.tensors) for shard in plan.shards),
             "bytes_read": plan.bytes_read,
             "bytes_written": plan.bytes_written,
-            "working_memory": plan.peak_memory(workers),
+            "working_memory": working_memory,
         },
     }
