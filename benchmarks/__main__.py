@@ -88,7 +88,7 @@ def _many(read: Callable[[str], Any], choices: Container[Any] | None = None) -> 
     "--workers",
     default="1,2,4",
     show_default=True,
-    callback=_many(int),
+    callback=_many(int, range(1, 257)),
     help="Numbers of threads; the first is what the others are held against.",
 )
 @click.option(
@@ -134,8 +134,9 @@ def main(folders: list[Path] | None, only: list[str], as_json: Path | None, **op
                 click.echo(part, err=True)
                 rows += PARTS[part](bench)
         finally:  # what there is, whatever went wrong
-            click.echo("\n".join(["", machine_text(facts), "", table_text(rows), *bench.notes]))
-            if as_json:
+            if rows:
+                click.echo("\n".join(["", machine_text(facts), "", table_text(rows), *bench.notes]))
+            if rows and as_json:
                 figures = {
                     "format_version": FORMAT_VERSION, "machine": facts,
                     "options": {"pairs": bench.pairs, "size": bench.size}, "notes": bench.notes,

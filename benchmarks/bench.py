@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -120,16 +119,10 @@ def copy(source: Path, output: Path, synced: bool) -> Contestant:
     if not synced:
         return Contestant(["cp", "-r", str(source), str(output)], output)
     script = 'cp -r "$1" "$2" && sync -f "$2"'
-    return Contestant(["sh", "-c", script, "sh", str(source), str(output)], output)
-
-
-def unavailable(*flags: str) -> str | None:
-    """Why `mapengine run` cannot be run with these flags."""
-    help_text = subprocess.run(engine("run", "--help"), capture_output=True, text=True).stdout
-    missing = [flag for flag in flags if flag.startswith("--") and flag not in help_text.split()]
-    return f"this mapengine has no {missing[0]}" if missing else None
+    return Contestant(["sh", "-c", script, "cp -r, sync -f", str(source), str(output)], output)
 
 
 def _short(contestant: Contestant) -> str:
-    names = (Path(word).name if word.startswith("/") else word for word in contestant.command)
-    return " ".join(names)
+    """Its command, without the folders on the way."""
+    words = contestant.command[3:] if contestant.command[0] == "sh" else contestant.command
+    return " ".join(Path(word).name if word.startswith("/") else word for word in words)

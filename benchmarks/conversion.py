@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import checkpoints
-from benchmarks.bench import ROOT, Bench, Contestant, Pairs, conversion, copy, unavailable
+from benchmarks.bench import ROOT, Bench, Contestant, Pairs, conversion, copy
 from benchmarks.checkpoints import model_of
 from benchmarks.places import Place, folder_bytes, may_drop_caches
 from benchmarks.rows import Row
@@ -57,7 +57,7 @@ def _rows(bench: Bench, group: str, place: Place, source: Path, layout: str) -> 
     yield Row(group, synced.name, place.name, *pairs.values("seconds"), goal=synced.goal)
     yield from _bytes(group, place.name, pairs, size)
     for contest in others:
-        if why := unavailable("--no-sync") or place.lacks(size, contest.memory):
+        if why := place.lacks(size, contest.memory):
             yield Row(group, contest.name, place.name, skipped=why)
             continue
         pairs = _played(bench, contest, layout)
@@ -123,9 +123,6 @@ def _cold(bench: Bench, group: str, place: Place, source: Path, layout: str) -> 
         )
     size = folder_bytes(source)
     for contest in _contests(bench, place, source, layout)[:2]:
-        if "--no-sync" in contest.ours.command and (why := unavailable("--no-sync")):
-            yield Row(group, contest.name, where, skipped=why)
-            continue
         pairs = _played(bench, contest, f"{layout}, cold", source)
         yield Row(group, contest.name, where, *pairs.values("seconds"), goal=contest.goal)
         read = [cost.read_bytes for cost in pairs.ours]
