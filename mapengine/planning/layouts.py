@@ -127,8 +127,8 @@ def _deep(
     expansion = expand(binding)
     steps = drop_absent(expansion.steps, binding)
     wanted = {member for step in steps for member in step.sources.members}
-    ignored = sum(binding.ignores(key) for key, _ in binding.tensors.keys() - wanted)
-    unmatched = len(wanted ^ binding.tensors.keys()) - ignored
+    missing, left = wanted - binding.tensors.keys(), binding.tensors.keys() - wanted
+    unmatched = len(missing) + sum(not binding.ignores(key) for key, _ in left)
     config = sum(problem.code.startswith("ME4") for problem in binding.problems)
     problems = (*binding.problems, *expansion.problems)
     return Fit(layout, (), unmatched + config, binding, problems)
