@@ -6,6 +6,7 @@ that need them, so that the others start in a blink.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -221,7 +222,7 @@ def _print_notes(plan: Plan) -> None:
 
 
 def _print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> None:
-    from mapengine.checkpoints.execute import default_workers
+    from mapengine.executors import default_workers
     from mapengine.report.plans import plan_dict, plan_text
 
     working_memory = plan.peak_memory(workers or default_workers(), memory)
@@ -346,7 +347,9 @@ def schema(output: Path | None, check: Path | None) -> None:
 
 
 def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+    for part in json.JSONEncoder(indent=2).iterencode(value):
+        sys.stdout.write(part)
+    click.echo()
 
 
 def _print_problems(problems: Sequence[Problem], err: bool) -> None:
@@ -389,6 +392,7 @@ def _run() -> int:
     from mapengine.errors import MapengineError
 
     signal.signal(signal.SIGTERM, _terminate)
+    gc.set_threshold(100_000)  # a plan is many small values, and none of them goes round in a circle
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -13,13 +13,16 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
-from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides
+from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides, shared_spec
 
 Part = tuple[int, int]
 """Size and stride, in elements."""
 Axis = tuple[Part, ...]
+_SHAPES = 4096
+"""How many are remembered of what is worked out for a shape: a model has few."""
 
 
 class ValueOp(Protocol):
@@ -37,7 +40,7 @@ class Lazy(ABC):
 
     @property
     def spec(self) -> TensorSpec:
-        return TensorSpec(self.dtype, self.shape)
+        return shared_spec(self.dtype, self.shape)
 
     @property
     def ndim(self) -> int:
@@ -81,8 +84,7 @@ class View(Lazy):
         else:
             shape, strides = source.shape, contiguous_strides(source.shape)
             dtype = source.dtype
-        axes = tuple(_canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
-        return View(source, dtype, axes, 0, shape)
+        return View(source, dtype, _plain_axes(shape, strides), 0, shape)
 
     def _seen(self, axes: tuple[Axis, ...], offset: int, shape: tuple[int, ...]) -> View:
         return View(self.source, self.dtype, axes, offset, shape)
@@ -95,8 +97,7 @@ class View(Lazy):
         shape = tuple(shape)
         if math.prod(shape) == 0:
             return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
-        parts = _canonical(tuple(part for axis in self.axes for part in axis))
-        axes = _carve(parts, shape)
+        axes = _carve(self.parts, shape)
         return (
             View.of(self).reshape(shape) if axes is None else self._seen(axes, self.offset, shape)
         )
@@ -119,7 +120,7 @@ class View(Lazy):
     @property
     def parts(self) -> Axis:
         """All parts of all axes, outermost first, neighbours merged: the loop nest of a copy."""
-        return _canonical(tuple(part for axis in self.axes for part in axis))
+        return _merged(self.axes)
 
     @property
     def is_contiguous(self) -> bool:
@@ -239,6 +240,18 @@ class Agreed(Lazy):
 
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members
+
+
+@lru_cache(maxsize=_SHAPES)
+def _plain_axes(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Axis, ...]:
+    """Axes of one part each."""
+    return tuple(_canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
+
+
+@lru_cache(maxsize=_SHAPES)
+def _merged(axes: tuple[Axis, ...]) -> Axis:
+    """The parts of all axes as one axis."""
+    return _canonical(tuple(part for axis in axes for part in axis))
 
 
 def _canonical(axis: Axis) -> Axis:

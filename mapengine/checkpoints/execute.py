@@ -13,6 +13,7 @@ from mapengine import __version__
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.shards import Progress, write_shards
 from mapengine.errors import OutputError, Problem
+from mapengine.executors import default_workers
 from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
@@ -75,10 +76,6 @@ def run_plan(
         raise OutputError(Problem("ME614", message)) from error
     tensors = sum(len(shard.tensors) for shard in plan.shards)
     return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written)
-
-
-def default_workers() -> int:
-    return min(len(os.sched_getaffinity(0)), 8)
 
 
 def _write_companions(plan: Plan, source: Path, folder: Path) -> None:

@@ -51,7 +51,8 @@ class SourceFiles:
             self._files[name] = one
             self._files.move_to_end(name)
             one.users += 1
-            self._close_idle()
+            if len(self._files) > MOST_OPEN:
+                self._close_idle()
         try:
             yield one.file.fileno()
         finally:
@@ -73,5 +74,5 @@ class SourceFiles:
 
     def _close_idle(self) -> None:
         idle = [name for name, one in self._files.items() if not one.users]
-        for name in idle[: max(len(self._files) - MOST_OPEN, 0)]:
+        for name in idle[: len(self._files) - MOST_OPEN]:
             self._files.pop(name).file.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -15,6 +16,11 @@ class Executor(Protocol):
     """Shaped like `map`, with a number of workers; the first error stops the rest and is raised."""
 
     def __call__(self, work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]: ...
+
+
+def default_workers() -> int:
+    """One a core, and few enough that they do not wait for the disk together."""
+    return min(len(os.sched_getaffinity(0)), 8)
 
 
 EXECUTORS: dict[str, Executor] = {"local": run_local}

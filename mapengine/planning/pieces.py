@@ -33,6 +33,9 @@ def pieces(content: Lazy, budget: Budget) -> Iterator[Piece]:
 def _pieces(content: Lazy, offset: int, budget: Budget) -> Iterator[Piece]:
     if content.spec.nbytes == 0:
         return
+    if content.spec.nbytes <= COPY and is_plain_copy(content):
+        yield Piece(offset, content)
+        return
     size = DTYPES[content.dtype].size
     content = content.reshape(_natural_shape(content))
     if isinstance(content, Joined) and content.dim == 0:
