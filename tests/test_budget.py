@@ -1,0 +1,227 @@
+"""The memory that a conversion takes: what is promised of it, and what the system counts."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from programs import Content, Pair, made_in_pieces, numbers
+from safetensors.numpy import save_file
+from safetensors.torch import load_file
+
+from mapengine.planning.budget import SMALLEST, Budget
+from mapengine.planning.pieces import pieces, working_bytes
+from mapengine.views import Joined
+
+MB = 2**20
+
+
+@pytest.mark.parametrize(
+    "memory, workers, each, left",
+    [
+        (SMALLEST, 1, SMALLEST, 1),
+        (SMALLEST, 8, SMALLEST, 1),
+        (3 * SMALLEST - 1, 8, (3 * SMALLEST - 1) // 2, 2),
+        (3 * SMALLEST, 8, SMALLEST, 3),
+        (100 * SMALLEST, 4, 25 * SMALLEST, 4),
+        (1000, 2, 1000, 1),
+    ],
+)
+def test_memory_is_shared_by_as_many_workers_as_have_enough(memory, workers, each, left):
+    assert Budget.shared(memory, workers) == (Budget(each), left)
+
+
+# -- tensors of many small parts ------------------------------------------------------------------
+
+
+def rows_of_many(count, shape, strides, dtype):
+    """Many small tensors, one beside the other."""
+    content = Content()
+    reals = [numbers(shape, dtype, number) for number in range(count)]
+    joined = Joined.of([content.store(real, strides, 1) for real in reals], 1)
+    return content, Pair(joined, torch.cat(reals, 1))
+
+
+def wrong(what):
+    return pytest.mark.xfail(strict=True, reason=what)
+
+
+MANY = {
+    "that lie apart": pytest.param(
+        600,
+        (1000, 30),
+        (90, 3),
+        "int8",
+        SMALLEST,
+        marks=wrong("each member takes the room of a whole window, and its own size is counted"),
+    ),
+    "that are turned": (300, (1000, 30), (1, 1000), "int16", SMALLEST),
+    "that lie apart, and less memory": (40, (100, 30), (90, 3), "int8", 50_000),
+    "that are turned, and less memory": (40, (100, 30), (1, 100), "int16", 50_000),
+    "that lie close, and less memory": (40, (100, 30), (30, 1), "int8", 50_000),
+}
+
+
+@pytest.mark.parametrize("count, shape, strides, dtype, size", MANY.values(), ids=MANY)
+def test_many_small_tensors_side_by_side_are_made_within_the_budget(
+    count, shape, strides, dtype, size
+):
+    content, pair = rows_of_many(count, shape, strides, dtype)
+    assert len(made_in_pieces(content, pair, Budget(size))) > 1
+    assert working_bytes(pair.lazy, Budget(size)) <= size
+
+
+@wrong("the tile that a buffer is turned in is not counted")
+def test_many_small_tensors_are_turned_within_the_budget_when_they_must_be_laid_out_first():
+    content, pair = rows_of_many(300, (64, 130), (130, 1), "int64")
+    rows, columns = 64 * 130, 300  # no column of these is one of theirs
+    moved = [
+        one.reshape((rows * columns,)).reshape((rows, columns)) for one in (pair.lazy, pair.real)
+    ]
+    turned = Pair(*(one.permute((1, 0)) for one in moved))
+    made_in_pieces(content, turned, Budget(SMALLEST))
+
+
+NOTHING = [
+    ((4, 0), 0),
+    pytest.param((4, 0), 1, marks=wrong("a division by the number of elements")),
+    ((0, 4), 0),
+    ((0, 4), 1),
+    ((0, 0), 0),
+]
+
+
+@pytest.mark.parametrize("shape, dim", NOTHING)
+def test_tensors_without_elements_need_no_memory(shape, dim):
+    content = Content()
+    empty = content.store(torch.empty(shape), (1, 1), 0)
+    other = list(shape)
+    other[dim] = 3
+    full = content.store(torch.ones(other), (other[1], 1), 0)
+    for members in ([empty, full], [full, empty], [empty, empty]):
+        joined = Joined.of(members, dim)
+        assert working_bytes(joined, Budget(SMALLEST)) <= 4 * 64
+        assert sum(p.content.spec.nbytes for p in pieces(joined, Budget(SMALLEST))) == (
+            joined.spec.nbytes
+        )
+
+
+# -- what the system counts -----------------------------------------------------------------------
+
+MEASURE = """
+import json, sys
+from pathlib import Path
+from mapengine import Job, run
+
+def status(name):
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(name + ":")[1].split()[0]) * 1024
+
+def convert(name, size, memory, workers):
+    job = Job(f"{name}/mapping.yaml", f"{name}/{size}")
+    run(job, f"{name}/{size}-{workers}", workers=workers, memory=memory, sync=False)
+
+given = json.load(sys.stdin)
+for one in given:  # then all code is loaded
+    convert(one[0], "small", *one[1:])
+before, grown = status("VmRSS"), []
+for one in given:
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    convert(one[0], "large", *one[1:])
+    grown.append(status("VmHWM") - before)
+json.dump(grown, sys.stdout)
+"""
+
+
+def laid_out(a, b):
+    return torch.cat([a, b], 1).unflatten(1, (2, -1)).transpose(0, 1)
+
+
+CONVERSIONS = {
+    "turned": (
+        "a -> w: {ops: [{transpose: [0, 1]}]}",
+        {"a": ("<i2", 3900, 5000)},
+        lambda a: a.T,
+    ),
+    "turned and cast": (
+        "a -> w: {ops: [{transpose: [0, 1]}, {cast: bfloat16}]}",
+        {"a": ("<f4", 2200, 4100)},
+        lambda a: a.T.to(torch.bfloat16),
+    ),
+    "laid out": (
+        "a, b -> w:"
+        " {ops: [{concat: {dim: 1, sizes: [3000, 3002]}}, {rearrange: r (2 x) -> 2 r x}]}",
+        {"a": ("<i2", 3000, 3000), "b": ("<i2", 3000, 3002)},
+        laid_out,
+    ),
+    "equal": (
+        "a, b -> w: {ops: [same, {transpose: [0, 1]}]}",
+        {"a": ("|i1", 2600, 8000), "b": ("|i1", 2600, 8000)},
+        lambda a, b: a.T,
+    ),
+}
+MEASURED = [
+    ("turned", SMALLEST, 1),
+    ("turned and cast", SMALLEST, 1),
+    ("laid out", SMALLEST, 1),
+    ("equal", SMALLEST, 1),
+    ("turned", 2 * SMALLEST, 2),
+    ("turned and cast", 2 * SMALLEST, 2),
+]
+
+
+def checkpoint(folder, tensors, shrink=1):
+    """Tensors of different numbers; those of one shape are equal."""
+    folder.mkdir()
+    made = {}
+    for key, (dtype, rows, columns) in tensors.items():
+        count = rows // shrink * columns
+        made[key] = np.arange(count, dtype="i4").astype(dtype).reshape(-1, columns)
+    save_file(made, folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The folder of all conversions, and by how much each of them has let the process grow."""
+    folder = tmp_path_factory.mktemp("measured")
+    for name, (rule, tensors, _) in CONVERSIONS.items():
+        (folder / name).mkdir()
+        checkpoint(folder / name / "large", tensors)
+        checkpoint(folder / name / "small", tensors, shrink=1000)
+        (folder / name / "mapping.yaml").write_text(
+            "mapengine: 1\nname: mapping\nsource: {tensors: model.safetensors}\n"
+            f"target: {{tensors: model.safetensors}}\ntensors:\n  - {rule}\n"
+        )
+    at_once = {"MALLOC_MMAP_THRESHOLD_": str(MB)}  # so is memory given back that is let go
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], env=os.environ | at_once,
+        input=json.dumps(MEASURED), cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    yield folder, dict(zip(MEASURED, json.loads(done.stdout), strict=True))
+    shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not count")
+@pytest.mark.parametrize(
+    "conversion, memory, workers",
+    [
+        pytest.param(*one, marks=wrong("what a comparison makes is not counted"))
+        if one[0] == "equal"
+        else one
+        for one in MEASURED
+    ],
+)
+def test_a_run_takes_no_more_memory_than_it_may(conversion, memory, workers, measured):
+    folder, grown = measured
+    *_, wanted = CONVERSIONS[conversion]
+    source = load_file(folder / conversion / "large/model.safetensors")
+    made = load_file(folder / conversion / f"large-{workers}/model.safetensors")
+    assert torch.equal(made["w"], wanted(**source))
+    assert sum(tensor.nbytes for tensor in source.values()) > memory
+    assert grown[conversion, memory, workers] <= memory + 3 * MB
