@@ -392,7 +392,9 @@ def _run() -> int:
     from mapengine.errors import MapengineError
 
     signal.signal(signal.SIGTERM, _terminate)
-    gc.set_threshold(100_000)  # a plan is many small values, and none of them goes round in a circle
+    gc.set_threshold(
+        100_000
+    )  # a plan is many small values, and none of them goes round in a circle
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -22,7 +22,7 @@ from mapengine.checkpoints.strided import copy
 from mapengine.checkpoints.windows import Loop, in_source_order, windows
 from mapengine.errors import OpError
 from mapengine.planning.boxes import grid, stretch, within
-from mapengine.planning.budget import Budget
+from mapengine.planning.budget import CHUNK, Budget
 from mapengine.planning.pieces import Piece, is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Agreed, Joined, Lazy, Mapped, View
@@ -59,8 +59,9 @@ class Reader:
         if is_plain_copy(content):
             assert isinstance(content, View) and isinstance(content.source, StoredTensor)
             start = _byte(content, 0)
-            with self._opened(content.source.location.file) as file:
-                storage.copy_range(file, start, target, to, content.spec.nbytes)
+            name, count = content.source.location.file, content.spec.nbytes
+            with self._opened(name) as file, self._arena.room((CHUNK,), _RAW[1]) as room:
+                storage.copy_range(file, start, target, to, count, room.data)
             return
         with self._room(content) as room:
             self.fill(content, room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import shutil
 import stat
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.errors import CheckpointError, OutputError, Problem
+from mapengine.planning.budget import CHUNK
 from mapengine.specs import RECEIPT
 
 LARGEST_TEXT = 64 * 2**20
-_COPY_STEP = 64 * 2**20
+_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def list_files(folder: Path) -> frozenset[str]:
@@ -66,33 +68,41 @@ def read_at(source: int, at: int, data: memoryview) -> None:
         data, at = data[done:], at + done
 
 
-def copy_range(source: int, at: int, target: int, to: int, count: int) -> None:
-    """Copies bytes from file to file, by the kernel where it can. Raises `OSError`."""
+def copy_range(source: int, at: int, target: int, to: int, count: int, room: memoryview) -> None:
+    """Copies bytes from file to file. Raises `OSError`.
+
+    Where the pages of the two line up, the kernel does it, and some file systems only note that
+    they share them. Where they do not, it is slower at that than reading into `room` and writing.
+    """
+    in_kernel = (at - to) % mmap.PAGESIZE == 0
     while count:
-        step = min(count, _COPY_STEP)
-        try:
-            done = os.copy_file_range(source, target, step, at, to)
-        except OSError as error:
-            if error.errno not in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            done = _copy_through(source, at, target, to, min(step, 2**20))
+        if in_kernel:
+            try:
+                done = os.copy_file_range(source, target, count, at, to)
+            except OSError as error:
+                if error.errno not in _CANNOT_COPY:
+                    raise
+                in_kernel = False
+                continue
+        else:
+            data = room[: min(count, _to_boundary(to))]
+            done = os.preadv(source, [data], at)
+            write_at(target, to, data[:done])
         if done == 0:
             raise OSError(errno.EIO, "the source file ended early")
         at, to, count = at + done, to + done, count - done
 
 
-def _copy_through(source: int, at: int, target: int, to: int, count: int) -> int:
-    data = os.pread(source, count, at)
-    write_at(target, to, data)
-    return len(data)
-
-
-def write_at(target: int, to: int, data: bytes | memoryview) -> None:
+def write_at(target: int, to: int, data: memoryview) -> None:
     """Writes all of `data` at an offset, however many calls it takes."""
-    view = memoryview(data)
-    while len(view):
-        done = os.pwrite(target, view, to)
-        view, to = view[done:], to + done
+    while len(data):
+        done = os.pwrite(target, data[: _to_boundary(to)], to)
+        data, to = data[done:], to + done
+
+
+def _to_boundary(to: int) -> int:
+    """The bytes until the next place in a file where a write had better end."""
+    return CHUNK - to % CHUNK
 
 
 def start_writing(target: int, start: int, length: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapengine.planning.boxes import grid, within
-from mapengine.planning.budget import Budget
+from mapengine.planning.budget import CHUNK, Budget
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Joined, Lazy, Mapped, View
 
@@ -93,6 +93,8 @@ def working_bytes(content: Lazy, budget: Budget) -> int:
     """The memory it takes to make the pieces of a tensor, one at a time."""
     if isinstance(content, Joined) and content.dim == 0:
         return max(working_bytes(member, budget) for member in content.members)
-    if content.spec.nbytes == 0 or is_plain_copy(content):
+    if content.spec.nbytes == 0:
         return 0
+    if is_plain_copy(content):
+        return CHUNK
     return budget.needed(content, min(budget.elements(content), content.spec.numel))
