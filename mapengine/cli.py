@@ -56,15 +56,6 @@ def _size(context: click.Context, option: click.Parameter, value: str) -> int:
         raise click.BadParameter(str(error)) from None
 
 
-def _memory(context: click.Context, option: click.Parameter, value: str) -> int:
-    from mapengine.planning.budget import SMALLEST
-    from mapengine.report.units import size_text
-
-    if (size := _size(context, option, value)) < SMALLEST:
-        raise click.BadParameter(f"{value!r} is too little: it takes {size_text(SMALLEST)}")
-    return size
-
-
 def _settings(
     context: click.Context, option: click.Parameter, pairs: Sequence[str]
 ) -> dict[str, Any]:
@@ -98,7 +89,7 @@ _JOB_OPTIONS = (
                  help="The format of the files written.  [default: as the mapping says]"),
     click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
                  help="The most that one file holds; 1GB is 10⁹ bytes."),
-    click.option("--memory", default="512MB", show_default=True, callback=_memory,
+    click.option("--memory", default="512MB", show_default=True, callback=_size,
                  help="The most that is allocated, beside the interpreter and its libraries."),
     click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: one a core]"),
 )  # fmt: skip

@@ -52,7 +52,7 @@ def write_shards(
     With `sync`, the files are on the disk at the end. Raises as `Reader.write` does.
     """
     format = FORMATS[plan.format]
-    budget, workers = Budget.shared(memory, workers)
+    budget, workers = plan.budget(workers, memory)
     run = EXECUTORS["local"]
     contents = plan.binding.names.inventory.files
     with SourceFiles(source, {name: contents[name] for name in plan.source_files}) as files:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
@@ -18,7 +19,7 @@ from mapengine.binding.binding import Binding
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
-from mapengine.planning.budget import Budget, leaves
+from mapengine.planning.budget import SMALLEST, Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.lowering import Made, lower
@@ -28,6 +29,8 @@ from mapengine.specs import DTYPES, RECEIPT, TensorSpec
 from mapengine.views import Lazy, Mapped
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
+PLANNED = 2000
+"""About how many bytes a tensor takes by being planned, and by being listed in a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +117,27 @@ class Plan:
     def bytes_read(self) -> int:
         return sum(leaf.spec.nbytes for tensor in self.tensors for leaf in leaves(tensor.content))
 
+    def budget(self, workers: int, memory: int) -> tuple[Budget, int]:
+        """What each worker may allocate where `memory` bytes are all there is, and how many work.
+
+        Raises `PlanError` where that is too little for any.
+        """
+        left = memory - self._own_bytes
+        if left < SMALLEST:
+            wanted = math.ceil((self._own_bytes + SMALLEST) / 10**6)
+            message = f"{memory:,} bytes of memory are too little: this plan takes {wanted} MB"
+            raise PlanError(Problem("ME316", message, help=f"--memory {wanted}MB"))
+        return Budget.shared(left, workers)
+
     def peak_memory(self, workers: int, memory: int) -> int:
-        """What making the tensors takes at the most, in bytes, where `memory` is what it may."""
-        budget, workers = Budget.shared(memory, workers)
+        """What a run allocates at the most, in bytes, where `memory` is what it may."""
+        budget, workers = self.budget(workers, memory)
         needed = (working_bytes(tensor.content, budget) for tensor in self.tensors)
-        return workers * max(needed, default=0)
+        return self._own_bytes + workers * max(needed, default=0)
+
+    @property
+    def _own_bytes(self) -> int:
+        return PLANNED * sum(len(shard.tensors) for shard in self.shards)
 
     @property
     def fingerprint(self) -> str:
