@@ -21,7 +21,7 @@ from mapengine.ops.same import Copy, Same
 from mapengine.ops.split import Concat, Split
 from mapengine.ops.stack import Stack, Unstack
 from mapengine.planning.budget import Budget
-from mapengine.planning.pieces import pieces
+from mapengine.planning.pieces import is_plain_copy, pieces
 from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, contiguous_strides
 from mapengine.views import Lazy, View
 
@@ -310,11 +310,11 @@ class OpenFile:
         return out
 
     def write(self, parts, budget=PLENTY):
-        """What the pieces make of an empty file."""
-        reader = self.reader(budget)
+        """What the pieces make of an empty file; to copy one takes as much, whatever the budget."""
+        readers = {False: self.reader(budget), True: self.reader(PLENTY)}
         with tempfile.TemporaryFile() as target:
             for piece in parts:
-                reader.write(piece, target.fileno(), 0)
+                readers[is_plain_copy(piece.content)].write(piece, target.fileno(), 0)
             target.seek(0)
             return target.read()
 

@@ -4,11 +4,13 @@ import errno
 import os
 import tempfile
 from itertools import permutations
+from mmap import PAGESIZE
 
 import pytest
 import torch
 from programs import Content, OpenFile, Pair, made_in_pieces, numbers, raw
 
+from mapengine.checkpoints import storage
 from mapengine.checkpoints.gather import GAP
 from mapengine.checkpoints.storage import copy_range
 from mapengine.errors import OpError
@@ -21,7 +23,7 @@ from mapengine.ops.rope_permute import RopePermute
 from mapengine.ops.same import Same
 from mapengine.ops.split import Concat, Split
 from mapengine.ops.stack import Stack
-from mapengine.planning.budget import SMALLEST, Budget
+from mapengine.planning.budget import CHUNK, DENSE, SMALLEST, Budget
 from mapengine.planning.pieces import COPY, RUN, is_plain_copy, pieces
 from mapengine.specs import DTYPES, contiguous_strides
 
@@ -97,6 +99,44 @@ def test_columns_that_lie_apart_are_read_whatever_lies_between(width, more):
             plain(content, pair, Budget(6000))
 
 
+@pytest.mark.parametrize("hole, wasted", [(GAP, 49 * GAP), (GAP + 8, 0)])
+@pytest.mark.parametrize("size", [1, 2, 4, 8])
+def test_a_short_hole_is_read_too_and_a_longer_one_is_not(size, hole, wasted, monkeypatch):
+    content, read, read_at = Content(), [], storage.read_at
+    matrix = stored(content, (50, 16 + hole // size), f"int{8 * size}")
+    columns = done(Split(Fan(None, 2), 1, (16, hole // size)), matrix)[0]
+    monkeypatch.setattr(
+        storage, "read_at", lambda file, at, data: read.append(len(data)) or read_at(file, at, data)
+    )
+    plain(content, columns)
+    assert sum(read) == 50 * 16 * size + wasted
+
+
+def test_reads_and_writes_that_do_only_a_part_are_taken_up_again(monkeypatch):
+    preadv, pwrite, content = os.preadv, os.pwrite, Content()
+    monkeypatch.setattr(os, "preadv", lambda file, into, at: preadv(file, [into[0][:99_999]], at))
+    monkeypatch.setattr(os, "pwrite", lambda file, data, to: pwrite(file, data[:77_777], to))
+    monkeypatch.setattr(os, "copy_file_range", refusing(errno.EXDEV))
+    matrix = stored(content, (700, 1500), "int16")
+    plain(content, matrix)
+    for pair in done(Transpose((0, 1)), matrix):
+        plain(content, pair)
+
+
+def sizes_of(pair, budget):
+    return [part.content.spec.nbytes for part in pieces(pair.lazy, budget)]
+
+
+def test_what_lies_close_together_is_made_in_parts_that_suit_the_cache():
+    content = Content()
+    matrix = stored(content, (3000, 3000), "int8")
+    (near,) = done(Rearrange(Axes("(2 x) y -> (x 2) y", ())), matrix)
+    (far,) = done(Transpose((0, 1)), matrix)
+    assert DENSE * 0.9 < max(sizes_of(near, AMPLE)) <= DENSE
+    assert sizes_of(far, AMPLE) == [9_000_000]
+    plain(content, near)
+
+
 def test_a_tensor_that_lies_as_it_is_wanted_is_copied_in_parts_that_workers_can_share():
     content = Content()
     whole = stored(content, (COPY // 4 + 5, 1), "int32", first=-9)
@@ -132,12 +172,12 @@ def test_long_rows_side_by_side_are_copied_by_the_kernel(second, kernel):
 @pytest.mark.parametrize("pattern", ["r (2 x) -> x 2 r", "r (2 x) -> 2 r x", "r (x 2) -> r 2 x"])
 def test_what_no_strides_can_say_is_laid_out_first(pattern, budget):
     content = Content()
-    members = [stored(content, (700, n), "int32", n) for n in (300, 302)]
+    members = [stored(content, (350, n), "int32", n) for n in (300, 302)]
     (joined,) = done(Concat(Fan("x", 2), 1, (300, 302)), *members)
     (pair,) = done(Rearrange(Axes(pattern, ())), joined)
     plain(content, pair, budget)
     for flat in done(Rearrange(Axes("a b c -> (c a b)", ())), pair):
-        for back in done(Rearrange(Axes("(a b) -> b a", (("a", 28),))), flat):
+        for back in done(Rearrange(Axes("(a b) -> b a", (("a", 14),))), flat):
             plain(content, back, budget)
 
 
@@ -162,7 +202,7 @@ def test_a_turned_matrix_is_cast(dtype, to, budget):
 @BUDGETS
 def test_values_are_computed_of_tensors_that_are_joined_and_laid_out(budget):
     content = Content()
-    members = [stored(content, (700, n), "float32", n) for n in (300, 302)]
+    members = [stored(content, (350, n), "float32", n) for n in (300, 302)]
     halves = [one for member in members for one in done(Mul(0.5), member)]
     (joined,) = done(Concat(Fan("x", 2), 1, (300, 302)), *halves)
     (pair,) = done(Rearrange(Axes("r (2 x) -> x 2 r", ())), joined)
@@ -242,14 +282,23 @@ def copied(at, to, count):
         target.write(b"\x5a" * (to + count + 9))
         for file in (source, target):
             file.flush()
-        copy_range(source.fileno(), at, target.fileno(), to, count)
+        room = memoryview(bytearray(CHUNK))
+        copy_range(source.fileno(), at, target.fileno(), to, count, room)
         target.seek(0)
         return target.read()
 
 
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 @pytest.mark.parametrize(
-    "at, to, count", [(0, 0, len(DATA)), (13, 100_001, 2**20 + 1), (len(DATA) - 1, 5, 1), (7, 7, 0)]
+    "at, to, count",
+    [
+        (0, 0, len(DATA)),
+        (13, 13 + PAGESIZE, 2**20 + 1),
+        (13, 100_001, 2**20 + 1),
+        (5, CHUNK - 3, CHUNK + 9),
+        (len(DATA) - 1, 5, 1),
+        (7, 7, 0),
+    ],
 )
 def test_ranges_are_copied_however_the_kernel_helps(kernel, at, to, count, monkeypatch):
     monkeypatch.setattr(os, "copy_file_range", kernel)
@@ -258,10 +307,12 @@ def test_ranges_are_copied_however_the_kernel_helps(kernel, at, to, count, monke
 
 
 @pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
-def test_a_range_that_ends_early_is_an_error(kernel, monkeypatch):
+@pytest.mark.parametrize("apart", [0, 1])
+def test_a_range_that_ends_early_is_an_error(kernel, apart, monkeypatch):
     monkeypatch.setattr(os, "copy_file_range", kernel)
+    at = len(DATA) - 100_000
     with pytest.raises(OSError, match="the source file ended early"):
-        copied(len(DATA) - 100_000, 0, 100_001)
+        copied(at, at % PAGESIZE + apart, 100_001)
 
 
 def test_an_error_of_the_disk_is_not_passed_over(monkeypatch):

@@ -27,7 +27,7 @@ def cut(array, box):
 # -- boxes ----------------------------------------------------------------------------------------
 
 
-@thorough(300)
+@thorough(200)
 @given(shapes, st.integers(1, 60))
 def test_the_boxes_of_a_grid_follow_one_another_and_none_is_above_the_limit(shape, limit):
     parts = [cut(numbered(shape), box) for box in grid(shape, limit)]
@@ -35,7 +35,7 @@ def test_the_boxes_of_a_grid_follow_one_another_and_none_is_above_the_limit(shap
     assert all(1 <= part.size <= limit for part in parts)
 
 
-@thorough(300)
+@thorough(200)
 @given(shapes, st.integers(1, 60))
 def test_a_grid_has_no_more_boxes_than_it_needs(shape, limit):
     boxes = list(grid(shape, limit))
@@ -55,7 +55,7 @@ def test_a_grid_without_room_is_one_of_single_elements(limit):
     ]
 
 
-@thorough(300)
+@thorough(200)
 @given(shapes, st.data())
 def test_a_stretch_holds_just_the_elements_that_were_asked_for(shape, data):
     size = math.prod(shape)
@@ -108,7 +108,7 @@ def pairs(loops):
     return sorted(zip(*places(loops).reshape(2, -1).tolist(), strict=True))
 
 
-@thorough(300)
+@thorough(200)
 @given(nests())
 def test_loops_in_source_order_are_the_same_loops(loops):
     ordered = in_source_order(loops)
@@ -119,7 +119,7 @@ def test_loops_in_source_order_are_the_same_loops(loops):
     assert all((s, t) != inner for (_, s, t), inner in zip(ordered[:-1], merged, strict=True))
 
 
-@thorough(800)
+@thorough(400)
 @given(nests(), st.integers(1, 150), st.integers(0, 12))
 def test_windows_see_every_element_once_and_read_no_more_than_they_may(loops, limit, gap):
     loops = in_source_order(loops)
@@ -135,7 +135,7 @@ def test_windows_see_every_element_once_and_read_no_more_than_they_may(loops, li
     assert (seen == 1).all()
 
 
-@thorough(800)
+@thorough(400)
 @given(nests(), st.integers(1, 150), st.integers(0, 12))
 def test_windows_are_as_few_as_they_may_be(loops, limit, gap):
     loops = in_source_order(loops)
