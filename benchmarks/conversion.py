@@ -18,6 +18,10 @@ from mapengine.report.units import size_text
 PLAIN_TORCH = Path(__file__).parent / "plain_torch.py"
 OFFICIAL = ROOT / "tests" / "golden" / "run_script.py"
 SHARD = 5 * 10**9
+SMALL_SHARD = "1GB"
+"""So that there are several files to write, as there are of any model of more than 5 GB."""
+COPY_GOALS = {"A": 0.8, "B": 0.8, "C": 0.6}
+"""The largest good ratios to `cp -r` on a disk: C is renamed and its q and k permuted, no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +76,24 @@ def _contests(bench: Bench, place: Place, source: Path, layout: str) -> list[Con
     size = folder_bytes(source)
     ours, theirs = place.folder / "ours", place.folder / "theirs"
     unsynced = conversion(source, ours, "--no-sync")
+    sharded = conversion(source, ours, "--no-sync", "--max-shard-size", SMALL_SHARD)
+    goal = 1 if place.in_memory else COPY_GOALS[layout]
     plain = Contestant([sys.executable, str(PLAIN_TORCH), str(source), str(theirs)], theirs)
     contests = [
         Contest(
-            "run / cp -r, both synced", conversion(source, ours), copy(source, theirs, True), 1.25
+            "run / cp -r, both synced", conversion(source, ours), copy(source, theirs, True), goal
         ),
-        Contest("run / cp -r, neither synced", unsynced, copy(source, theirs, False), 1.25),
+        Contest("run / cp -r, neither synced", unsynced, copy(source, theirs, False), goal),
+        Contest(
+            f"the same, in shards of {SMALL_SHARD}", sharded, copy(source, theirs, False), goal
+        ),
         Contest("run --no-sync / plain torch", unsynced, plain, 1, min(size, SHARD) * 3 // 2),
     ]
     if bench.official and layout == "B":
         script = Contestant([str(bench.official), str(OFFICIAL), str(source), str(theirs)], theirs)
         name = "run --no-sync / official script"
-        contests.append(Contest(name, unsynced, script, 1, size * 5 // 2, pairs=1, warm_up=False))
+        memory = size * 5 // 2
+        contests.append(Contest(name, unsynced, script, 1 / 8, memory, pairs=1, warm_up=False))
     return contests
 
 
@@ -107,8 +117,8 @@ def _bytes(group: str, where: str, pairs: Pairs, size: int) -> Iterator[Row]:
     written = [cost.wchar for cost in costs]
     made = [cost.output_bytes for cost in costs]
     source = [size] * len(costs)
-    yield Row(group, "run: read by calls / source", where, read, source, "B", goal=1.01)
-    yield Row(group, "run: written by calls / output", where, written, made, "B", goal=1.01)
+    yield Row(group, "run: read by calls / source", where, read, source, "B", goal=1.02)
+    yield Row(group, "run: written by calls / output", where, written, made, "B", goal=1.02)
 
 
 def _cold(bench: Bench, group: str, place: Place, source: Path, layout: str) -> Iterator[Row]:
