@@ -54,7 +54,7 @@ def plain(content, pair, budget=AMPLE):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_matrix_of_many_tiles_is_turned(dtype, budget):
     content = Content()
-    for pair in done(Transpose((0, 1)), stored(content, (700, 1500), dtype)):
+    for pair in done(Transpose((0, 1)), stored(content, (520, 800), dtype)):
         assert not any(plain(content, pair, budget))
 
 
@@ -192,7 +192,7 @@ def test_what_no_strides_can_say_is_laid_out_first(pattern, budget):
 )  # fmt: skip
 def test_a_turned_matrix_is_cast(dtype, to, budget):
     content = Content()
-    (turned,) = done(Transpose((0, 1)), stored(content, (700, 1100), dtype))
+    (turned,) = done(Transpose((0, 1)), stored(content, (520, 800), dtype))
     wanted = turned.real.to(getattr(torch, to))
     (cast,) = Cast(to, None, "allow").apply([turned.lazy])
     plain(content, Pair(cast, wanted), budget)
