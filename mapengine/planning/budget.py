@@ -12,11 +12,11 @@ DEFAULT_MEMORY = 512 * 10**6
 """Bytes for all workers together: little for a laptop, and enough for all but giant matrices."""
 SMALLEST = 16 * 2**20
 """The least that one worker gets by with."""
-CHUNK = 2**19
+CHUNK = 2**17
 """Bytes that are written, or copied from file to file, at a time.
 
-They fit into the second-level cache. And ext4 gives a larger write larger runs of pages, which it
-may have to make room for: 1 MiB at a time was seen to take five times as long.
+They fit into the second-level cache. And a file system that keeps files in large runs of pages asks
+for runs as long as a write: such are slow to get where memory is in pieces, or a guest's is lent.
 """
 WINDOW = 2 * 2**20
 """About how many bytes of a file are read at a time where they are to be put in another order."""
