@@ -12,7 +12,7 @@ from programs import Content, OpenFile, Pair, made_in_pieces, numbers, raw
 
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.gather import GAP
-from mapengine.checkpoints.storage import copy_range
+from mapengine.checkpoints.storage import ReadError, copy_range
 from mapengine.errors import OpError
 from mapengine.ops import Axes, Fan
 from mapengine.ops.arithmetic import Mul
@@ -311,14 +311,24 @@ def test_ranges_are_copied_however_the_kernel_helps(kernel, at, to, count, monke
 def test_a_range_that_ends_early_is_an_error(kernel, apart, monkeypatch):
     monkeypatch.setattr(os, "copy_file_range", kernel)
     at = len(DATA) - 100_000
-    with pytest.raises(OSError, match="the source file ended early"):
+    with pytest.raises(ReadError, match="it has become shorter"):
         copied(at, at % PAGESIZE + apart, 100_001)
 
 
-def test_an_error_of_the_disk_is_not_passed_over(monkeypatch):
+@pytest.mark.parametrize("apart", [0, 1])
+def test_an_error_of_the_disk_is_not_passed_over(apart, monkeypatch):
     monkeypatch.setattr(os, "copy_file_range", refusing(errno.ENOSPC))
+    monkeypatch.setattr(os, "pwrite", refusing(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
-        copied(0, 0, 10)
+        copied(0, apart, 10)
+
+
+@pytest.mark.parametrize("apart", [0, 1])
+def test_an_error_in_reading_is_told_from_one_in_writing(apart, monkeypatch):
+    monkeypatch.setattr(os, "copy_file_range", refusing(errno.EIO))
+    monkeypatch.setattr(os, "preadv", refusing(errno.EIO))
+    with pytest.raises(ReadError, match="Input/output error"):
+        copied(0, apart, 10)
 
 
 def test_the_content_of_a_tensor_is_the_same_where_the_kernel_does_not_copy(monkeypatch):

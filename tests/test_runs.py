@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from mapengine import api
 from mapengine.checkpoints.sources import MOST_OPEN, SourceFiles
-from mapengine.errors import OutputError
+from mapengine.errors import CheckpointError, OutputError
 from mapengine.executors.local import run_local
 from mapengine.planning.budget import SMALLEST
 
@@ -197,7 +197,7 @@ def many(ops):
 def outcome(job, progress=None, **options):
     """The problem that a run ends with, after which the output is as it was."""
     before, around = bytes_of("out") if Path("out").exists() else None, names()
-    with pytest.raises(OutputError) as refused:
+    with pytest.raises((CheckpointError, OutputError)) as refused:
         api.run(job, "out", workers=2, sync=False, progress=progress, **options)
     assert (bytes_of("out") if Path("out").exists() else None) == before
     assert names() == around
@@ -229,15 +229,7 @@ def test_a_file_that_is_cut_short_during_a_run_ends_it(ops, overwrite):
         os.truncate("in/model.safetensors", 2000)
 
     message = outcome(many(ops), cut, overwrite=overwrite)
-    assert message.startswith("ME614 ")
-    assert message.endswith("out is as it was")
-
-
-@pytest.mark.xfail(strict=True, reason="the reason is lost, and the output is named as the place")
-@pytest.mark.parametrize("ops", OPS.values(), ids=OPS)
-def test_a_file_that_is_cut_short_is_named(ops):
-    message = outcome(many(ops), lambda _: os.truncate("in/model.safetensors", 2000))
-    assert "the source file ended early" in message
+    assert message == "ME501 in/model.safetensors: it has become shorter"
 
 
 def test_a_file_that_changes_while_it_is_not_open_is_not_read(overwrite):

@@ -21,7 +21,7 @@ from mapengine.checkpoints.arena import Arena, Array
 from mapengine.checkpoints.strided import copy
 from mapengine.checkpoints.windows import Loop, in_source_order, windows
 from mapengine.errors import OpError
-from mapengine.planning.boxes import grid, stretch, within
+from mapengine.planning.boxes import Box, grid, stretch, within
 from mapengine.planning.budget import CHUNK, Budget
 from mapengine.planning.pieces import Piece, is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
@@ -89,18 +89,23 @@ class Reader:
                 with self._room(content) as other:
                     for member in content.members[1:]:
                         self.fill(member, other)
-                        if not np.array_equal(out, other):
+                        if not self._are_equal(out, other):
                             raise OpError(_disagreement(content), code="ME306")
             case _:
                 raise TypeError(f"cannot make a {type(content).__name__}")
+
+    def _are_equal(self, one: Array, other: Array) -> bool:
+        return all(
+            np.array_equal(one[part], other[part])
+            for part in map(_slices, grid(one.shape, self._budget.computed))
+        )
 
     def _fill_values(self, content: Mapped, out: Array) -> None:
         op: Elementwise = content.op  # type: ignore[assignment]
         before = content.content
         with self._room(before) as values:
             self.fill(before, values)
-            for box in grid(content.shape, self._budget.computed):
-                part: tuple[Any, ...] = (*(slice(s, s + n) for s, n in box), ...)
+            for part in map(_slices, grid(content.shape, self._budget.computed)):
                 out[part] = _as_raw(op.values(_as_torch(values[part], before.dtype)))
 
     def _fill_view(self, view: View, out: Array) -> None:
@@ -109,20 +114,20 @@ class Reader:
         size = out.itemsize
         buffered = isinstance(view.source, Lazy)
         limit = self._budget.laid_out(view) if buffered else self._budget.window // size
+        limit = min(limit, 1 + sum((n - 1) * stride for n, stride, _ in loops))
         with contextlib.ExitStack() as stack:
             read = self._source(view, stack)
             room = stack.enter_context(self._arena.room((limit,), out.dtype))
             for window in windows(loops, limit, GAP // size):
                 into = target[(*window.index, ...)]
-                if window.span == into.size and into.flags.c_contiguous:
-                    read(window.first, into.reshape(-1))
-                    continue
                 elements = room[: window.span]
-                read(window.first, elements)
-                inner = loops[len(loops) - into.ndim :]
-                strides = [stride * size for _, stride, _ in inner]
+                strides = [stride * size for _, stride, _ in loops[len(loops) - into.ndim :]]
                 seen = np.ndarray(into.shape, into.dtype, elements, 0, strides)
-                copy(seen, into, self._arena)
+                if seen.flags.c_contiguous and into.flags.c_contiguous:
+                    read(window.first, into.reshape(-1))
+                else:
+                    read(window.first, elements)
+                    copy(seen, into, self._arena)
 
     def _source(self, view: View, stack: contextlib.ExitStack) -> Callable[[int, Array], None]:
         """What reads elements of a view's source, from a position within what the view sees."""
@@ -151,6 +156,10 @@ class Reader:
         if arena is None:
             arena = self._thread.arena = Arena(self._budget.bytes)
         return arena
+
+
+def _slices(box: Box) -> tuple[Any, ...]:
+    return (*(slice(start, start + length) for start, length in box), ...)
 
 
 def _bytes(array: Array) -> memoryview:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.checkpoints import storage
-from mapengine.errors import OutputError, Problem
+from mapengine.errors import CheckpointError, OutputError, Problem
 from mapengine.specs import FileContents
 
 MOST_OPEN = 64
@@ -44,7 +44,8 @@ class SourceFiles:
     def opened(self, name: str) -> Iterator[int]:
         """The descriptor of a file, open as long as the context.
 
-        Raises `CheckpointError` where it cannot be opened, `OutputError` where it has changed.
+        Raises `CheckpointError` where it cannot be opened, or the context raises
+        `storage.ReadError`, and `OutputError` where it has changed.
         """
         with self._lock:
             one = self._files.get(name) or _Open(self._open(name))
@@ -55,6 +56,9 @@ class SourceFiles:
                 self._close_idle()
         try:
             yield one.file.fileno()
+        except storage.ReadError as error:
+            problem = Problem("ME501", f"{self._folder / name}: {error}")
+            raise CheckpointError(problem) from error
         finally:
             with self._lock:
                 one.users -= 1

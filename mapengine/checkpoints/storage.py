@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 import shutil
@@ -17,7 +16,10 @@ from mapengine.planning.budget import CHUNK
 from mapengine.specs import RECEIPT
 
 LARGEST_TEXT = 64 * 2**20
-_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class ReadError(Exception):
+    """A source file cannot be read, or not as far as it should; the message is the reason."""
 
 
 def list_files(folder: Path) -> frozenset[str]:
@@ -60,36 +62,40 @@ def read_text(path: Path) -> str:
 
 
 def read_at(source: int, at: int, data: memoryview) -> None:
-    """Fills `data` from an offset, however many calls it takes. Raises `OSError`."""
+    """Fills `data` from an offset, however many calls it takes. Raises `ReadError`."""
     while len(data):
-        done = os.preadv(source, [data], at)
-        if done == 0:
-            raise OSError(errno.EIO, "the source file ended early")
+        done = _read(source, at, data)
         data, at = data[done:], at + done
 
 
+def _read(source: int, at: int, data: memoryview) -> int:
+    try:
+        done = os.preadv(source, [data], at)
+    except OSError as error:
+        raise ReadError(_why(error)) from error
+    if done == 0:
+        raise ReadError("it has become shorter")
+    return done
+
+
 def copy_range(source: int, at: int, target: int, to: int, count: int, room: memoryview) -> None:
-    """Copies bytes from file to file. Raises `OSError`.
+    """Copies bytes from file to file. Raises `ReadError` for the source, `OSError` for the target.
 
     Where the pages of the two line up, the kernel does it, and some file systems only note that
     they share them. Where they do not, it is slower at that than reading into `room` and writing.
+    That is done too where the kernel cannot, for whatever reason: it tells which file is to blame.
     """
-    in_kernel = (at - to) % mmap.PAGESIZE == 0
+    in_kernel = (at - to) % mmap.PAGESIZE == 0 and hasattr(os, "copy_file_range")
     while count:
+        done = 0
         if in_kernel:
-            try:
+            with contextlib.suppress(OSError):
                 done = os.copy_file_range(source, target, count, at, to)
-            except OSError as error:
-                if error.errno not in _CANNOT_COPY:
-                    raise
-                in_kernel = False
-                continue
-        else:
+            in_kernel = done > 0
+        if not in_kernel:
             data = room[: min(count, _to_boundary(to))]
-            done = os.preadv(source, [data], at)
+            done = _read(source, at, data)
             write_at(target, to, data[:done])
-        if done == 0:
-            raise OSError(errno.EIO, "the source file ended early")
         at, to, count = at + done, to + done, count - done
 
 
@@ -219,5 +225,9 @@ def _publish(folder: Path, output: Path, overwrite: bool) -> None:
 
 
 def _reason(error: OSError | ValueError, path: Path) -> str:
+    return f"{path}: {_why(error)}"
+
+
+def _why(error: OSError | ValueError) -> str:
     number = error.errno if isinstance(error, OSError) else None
-    return f"{path}: {os.strerror(number) if number else error}"
+    return os.strerror(number) if number else str(error)

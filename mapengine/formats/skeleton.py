@@ -19,6 +19,8 @@ def reserve(file: BinaryIO, size: int) -> None:
     """Makes the file `size` bytes and claims the space, so that a full disk is noticed now."""
     file.flush()
     file.truncate(size)
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:

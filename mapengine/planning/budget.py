@@ -76,24 +76,28 @@ class Budget:
 
     def _cost(self, content: Lazy) -> tuple[int, int]:
         """Bytes beside the result itself: for each of its elements, and whatever their number."""
+        if content.spec.numel == 0:
+            return 0, 0
+        size = DTYPES[content.dtype].size
+        computed = min(self.computed, content.spec.numel)
         match content:
             case View(source=Lazy() as source):
                 each, fixed = self._cost(source)
-                size = DTYPES[content.dtype].size
-                return 0, (size + each) * self.laid_out(content) + fixed
+                made = self.laid_out(content)
+                return 0, (size + each) * made + max(fixed, min(2 * size * made, _TURNED))
             case View():
                 span = 1 + sum((n - 1) * stride for n, stride in content.parts)
-                read = min(self.window, span * DTYPES[content.dtype].size)
+                read = min(self.window, span * size)
                 return 0, read + min(2 * read, _TURNED)
             case Mapped():
                 each, fixed = self._cost(content.content)
                 before = DTYPES[content.content.dtype].size
-                computed = min(self.computed, content.spec.numel)
                 return before + each, max(fixed, computed * _CHECKED)
         costs = [self._cost(one) for one in content.inputs() if isinstance(one, Lazy)]
         each, fixed = (max(column) for column in zip(*costs, strict=True))
-        compared = DTYPES[content.dtype].size if isinstance(content, Agreed) else 0
-        return each + compared, fixed
+        if isinstance(content, Agreed):
+            return each + size, max(fixed, computed)
+        return each, fixed
 
 
 def leaves(content: Lazy) -> Iterator[View]:
@@ -119,6 +123,8 @@ def _is_dense(view: View) -> bool:
     limit = DENSE // DTYPES[view.dtype].size
     count, span = 1, 1
     for n, stride in reversed(view.parts):
+        if n == 0:
+            return True
         taken = min(n, max(limit // count, 1))
         count, span = count * taken, span + (taken - 1) * stride
         if taken < n:
