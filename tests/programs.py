@@ -314,7 +314,9 @@ class OpenFile:
         readers = {False: self.reader(budget), True: self.reader(PLENTY)}
         with tempfile.TemporaryFile() as target:
             for piece in parts:
-                readers[is_plain_copy(piece.content)].write(piece, target.fileno(), 0)
+                readers[is_plain_copy(piece.content)].write(
+                    piece.content, target.fileno(), piece.offset
+                )
             target.seek(0)
             return target.read()
 

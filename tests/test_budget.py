@@ -14,7 +14,7 @@ from programs import Content, Pair, made_in_pieces, numbers
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
-from mapengine.planning.budget import CHUNK, SMALLEST, Budget
+from mapengine.planning.budget import BATCH, CHUNK, SMALLEST, Budget
 from mapengine.planning.pieces import pieces, working_bytes
 from mapengine.views import Joined
 
@@ -29,11 +29,10 @@ MB = 2**20
         (3 * SMALLEST - 1, 8, (3 * SMALLEST - 1) // 2, 2),
         (3 * SMALLEST, 8, SMALLEST, 3),
         (100 * SMALLEST, 4, 25 * SMALLEST, 4),
-        (1000, 2, 1000, 1),
     ],
 )
 def test_memory_is_shared_by_as_many_workers_as_have_enough(memory, workers, each, left):
-    assert Budget.shared(memory, workers) == (Budget(each), left)
+    assert Budget.shared(memory, workers) == (Budget(each - BATCH), left)
 
 
 # -- tensors of many small parts ------------------------------------------------------------------

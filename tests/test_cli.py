@@ -214,11 +214,11 @@ def test_set_values_are_read_as_yaml(example, tmp_path):
 def test_a_signal_leaves_nothing_behind(number, code, said, tmp_path):
     program = (
         "import sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
-        "inner = g.Reader.write\n"
+        "inner = g.Reader.fill\n"
         "def slow(*a):\n"
         "    sys.stdout.write('at work\\n'); sys.stdout.flush()\n"
         "    time.sleep(0.3); inner(*a)\n"
-        "g.Reader.write = slow\n"
+        "g.Reader.fill = slow\n"
         f"sys.argv = ['mapengine', 'run', {str(MAPPING)!r}]\n"
         "c.main()"
     )

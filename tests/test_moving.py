@@ -23,8 +23,8 @@ from mapengine.ops.rope_permute import RopePermute
 from mapengine.ops.same import Same
 from mapengine.ops.split import Concat, Split
 from mapengine.ops.stack import Stack
-from mapengine.planning.budget import CHUNK, DENSE, SMALLEST, Budget
-from mapengine.planning.pieces import COPY, RUN, is_plain_copy, pieces
+from mapengine.planning.budget import BATCH, CHUNK, DENSE, SMALLEST, Budget
+from mapengine.planning.pieces import RUN, is_plain_copy, pieces
 from mapengine.specs import DTYPES, contiguous_strides
 
 LITTLE, AMPLE = Budget(300_000), Budget(SMALLEST)
@@ -139,9 +139,9 @@ def test_what_lies_close_together_is_made_in_parts_that_suit_the_cache():
 
 def test_a_tensor_that_lies_as_it_is_wanted_is_copied_in_parts_that_workers_can_share():
     content = Content()
-    whole = stored(content, (COPY // 4 + 5, 1), "int32", first=-9)
+    whole = stored(content, (BATCH // 4 + 5, 1), "int32", first=-9)
     assert plain(content, whole) == [True, True]
-    assert [part.offset for part in pieces(whole.lazy, AMPLE)] == [0, COPY]
+    assert [part.offset for part in pieces(whole.lazy, AMPLE)] == [0, BATCH]
 
 
 # -- several tensors in one -----------------------------------------------------------------------

@@ -70,11 +70,14 @@ def test_arrays_of_an_arena_begin_at_lines_and_do_not_touch():
 
 
 def test_an_arena_gives_out_all_it_has_again_and_no_more():
-    arena = Arena(8_000)
+    arena = Arena(80_000)
     for _ in range(100):
-        with arena.room((1000,), ENTRIES), pytest.raises(MemoryError, match="bytes are wanted of"):
-            arena.room((1000,), ENTRIES).__enter__()
-    with pytest.raises(OSError), arena.room((1000,), ENTRIES):
+        with (
+            arena.room((10_000,), ENTRIES),
+            pytest.raises(MemoryError, match="bytes are wanted of"),
+        ):
+            arena.room((10_000,), ENTRIES).__enter__()
+    with pytest.raises(OSError), arena.room((10_000,), ENTRIES):
         raise OSError
-    with arena.room((1000,), ENTRIES):
+    with arena.room((10_000,), ENTRIES):
         pass

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+BLOCK = 4096
+"""Bytes of a block of a disk, and of a page of memory, at which the arena begins."""
 _LINE = 64
-"""Bytes of a cache line, at which every array begins."""
-_SPARE = 64 * _LINE
-"""Bytes that beginning at whole lines may cost."""
+"""Bytes of a cache line, at which an array begins."""
+_SPARE = 3 * BLOCK
+"""Bytes that beginning there, and at whole lines, may cost."""
 
 
 class Arena:
@@ -24,13 +26,20 @@ class Arena:
     """
 
     def __init__(self, size: int) -> None:
-        self._block = np.empty(size + _SPARE, np.uint8)
+        block = np.empty(size + _SPARE, np.uint8)
+        self._block = block[-block.ctypes.data % BLOCK :]
         self._taken = 0
 
     @contextlib.contextmanager
-    def room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
-        """An array whose values are whatever was there. Raises `MemoryError`."""
-        start = self._taken
+    def room(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], phase: int | None = None
+    ) -> Iterator[Array]:
+        """An array whose values are whatever was there. Raises `MemoryError`.
+
+        Where a `phase` is given, it begins as many bytes after the beginning of a block.
+        """
+        before = self._taken
+        start = before if phase is None else before + (phase - before) % BLOCK
         end = start + math.prod(shape) * dtype.itemsize
         if end > self._block.size:
             raise MemoryError(f"{end} bytes are wanted of {self._block.size}")
@@ -38,4 +47,4 @@ class Arena:
         try:
             yield np.ndarray(shape, dtype, self._block, start)
         finally:
-            self._taken = start
+            self._taken = before

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from mapengine.checkpoints.strided import copy
 from mapengine.checkpoints.windows import Loop, in_source_order, windows
 from mapengine.errors import OpError
 from mapengine.planning.boxes import Box, grid, stretch, within
-from mapengine.planning.budget import CHUNK, Budget
-from mapengine.planning.pieces import Piece, is_plain_copy
+from mapengine.planning.budget import BATCH, CHUNK, Budget
+from mapengine.planning.pieces import is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Agreed, Joined, Lazy, Mapped, View
 
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 GAP = 4096
 """Bytes between two runs of a file that are rather read too than skipped by another call."""
 _RAW = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Arenas:
+    work: Arena
+    batch: Arena
 
 
 class Reader:
@@ -50,22 +57,36 @@ class Reader:
         self._budget = budget
         self._thread = threading.local()
 
-    def write(self, piece: Piece, target: int, to: int) -> None:
-        """Makes a piece and writes it at byte `to` of the file `target`.
+    def write(self, content: Lazy, target: int, to: int) -> None:
+        """Makes a tensor and writes it at byte `to` of the file `target`.
 
         Raises `OpError` where a value does not survive, `OSError` from the disk.
         """
-        content, to = piece.content, to + piece.offset
         if is_plain_copy(content):
             assert isinstance(content, View) and isinstance(content.source, StoredTensor)
             start = _byte(content, 0)
             name, count = content.source.location.file, content.spec.nbytes
-            with self._opened(name) as file, self._arena.room((CHUNK,), _RAW[1]) as room:
+            with self._opened(name) as file, self._arenas.work.room((CHUNK,), _RAW[1]) as room:
                 storage.copy_range(file, start, target, to, count, room.data)
             return
         with self._room(content) as room:
             self.fill(content, room)
             storage.write_at(target, to, _bytes(room))
+
+    @contextlib.contextmanager
+    def gathering(self, size: int, phase: int) -> Iterator[Array]:
+        """Bytes to put pieces in: those of a batch, or of one larger piece.
+
+        They begin `phase` bytes after the beginning of a block.
+        """
+        arena = self._arenas.batch if size <= BATCH else self._arenas.work
+        with arena.room((size,), _RAW[1], phase) as room:
+            yield room
+
+    def make(self, content: Lazy, out: Array) -> None:
+        """Makes a tensor in the bytes `out`. Raises `OpError` where a value does not survive."""
+        kind = _RAW[DTYPES[content.dtype].size]
+        self.fill(content, np.ndarray(content.shape, kind, out.data))
 
     def fill(self, content: Lazy, out: Array) -> None:
         """Makes a tensor in `out`, whose elements are integers of the same size."""
@@ -109,6 +130,11 @@ class Reader:
                 out[part] = _as_raw(op.values(_as_torch(values[part], before.dtype)))
 
     def _fill_view(self, view: View, out: Array) -> None:
+        if is_plain_copy(view) and out.flags.c_contiguous:
+            assert isinstance(view.source, StoredTensor)
+            with self._opened(view.source.location.file) as file:
+                storage.read_at(file, _byte(view, 0), _bytes(out))
+            return
         loops = in_source_order(_loops(view, out))
         target = as_strided(out, [n for n, _, _ in loops], [step for _, _, step in loops])
         size = out.itemsize
@@ -117,7 +143,7 @@ class Reader:
         limit = min(limit, 1 + sum((n - 1) * stride for n, stride, _ in loops))
         with contextlib.ExitStack() as stack:
             read = self._source(view, stack)
-            room = stack.enter_context(self._arena.room((limit,), out.dtype))
+            room = stack.enter_context(self._arenas.work.room((limit,), out.dtype))
             for window in windows(loops, limit, GAP // size):
                 into = target[(*window.index, ...)]
                 elements = room[: window.span]
@@ -127,7 +153,7 @@ class Reader:
                     read(window.first, into.reshape(-1))
                 else:
                     read(window.first, elements)
-                    copy(seen, into, self._arena)
+                    copy(seen, into, self._arenas.work)
 
     def _source(self, view: View, stack: contextlib.ExitStack) -> Callable[[int, Array], None]:
         """What reads elements of a view's source, from a position within what the view sees."""
@@ -148,14 +174,15 @@ class Reader:
 
     def _room(self, content: Lazy) -> AbstractContextManager[Array]:
         """Memory for a tensor, in its shape."""
-        return self._arena.room(content.shape, _RAW[DTYPES[content.dtype].size])
+        return self._arenas.work.room(content.shape, _RAW[DTYPES[content.dtype].size])
 
     @property
-    def _arena(self) -> Arena:
-        arena: Arena | None = getattr(self._thread, "arena", None)
-        if arena is None:
-            arena = self._thread.arena = Arena(self._budget.bytes)
-        return arena
+    def _arenas(self) -> _Arenas:
+        arenas: _Arenas | None = getattr(self._thread, "arenas", None)
+        if arenas is None:
+            arenas = _Arenas(Arena(self._budget.bytes), Arena(BATCH))
+            self._thread.arenas = arenas
+        return arenas
 
 
 def _slices(box: Box) -> tuple[Any, ...]:

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mapengine.checkpoints import storage
+from mapengine.checkpoints import direct, storage
+from mapengine.checkpoints.direct import DirectFile
 from mapengine.checkpoints.gather import Reader
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.errors import OpError, PlanError, Problem
 from mapengine.executors import EXECUTORS
-from mapengine.formats import FORMATS
-from mapengine.planning.budget import Budget
-from mapengine.planning.pieces import Piece, pieces
+from mapengine.formats import FORMATS, Format
+from mapengine.planning.budget import BATCH, Budget
+from mapengine.planning.pieces import pieces
 from mapengine.planning.plan import Plan, PlannedTensor, Shard
+from mapengine.views import Lazy
 
 _METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
-BATCH = 4 * 2**20
-"""Bytes of a task: small tensors are done together, for each task costs a little by itself."""
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     tensor: PlannedTensor
-    piece: Piece
     offset: int
+    """Where in the file it goes."""
+    content: Lazy
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    shard: Shard
+    path: Path
+    offsets: Mapping[str, int]
+    direct: DirectFile | None
+    """Where it is written past the page cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    target: Path
+    target: _Target
     parts: list[_Part]
+
+    @property
+    def start(self) -> int:
+        return self.parts[0].offset
+
+    @property
+    def end(self) -> int:
+        return self.parts[-1].offset + self.parts[-1].content.spec.nbytes
 
 
 def write_shards(
@@ -58,83 +77,106 @@ def write_shards(
     with SourceFiles(source, {name: contents[name] for name in plan.source_files}) as files:
         files.check()
         reader = Reader(files.opened, budget)
-        offsets = {
-            shard.name: format.create(folder / shard.name, shard.specs, _METADATA)
-            for shard in plan.shards
-        }
-        tasks = _tasks(plan, folder, offsets, budget, workers)
+        past_cache = sync and direct.is_possible(folder)
+        targets = [_target(shard, folder, format, past_cache) for shard in plan.shards]
+        tasks = _tasks(targets, budget, workers)
         for done in run(lambda task: _write(task, reader, sync), tasks, workers):
             if progress:
                 progress(done)
 
-    def finish(shard: Shard) -> None:
-        format.finish(folder / shard.name, shard.specs)
+    def finish(target: _Target) -> None:
+        if target.direct:
+            target.direct.finish()
+        format.finish(target.path, target.shard.specs)
         if sync:
-            storage.sync_file(folder / shard.name)
+            storage.sync_file(target.path)
 
-    for _ in run(finish, plan.shards, workers):
+    for _ in run(finish, targets, workers):
         pass
 
 
-def _tasks(
-    plan: Plan,
-    folder: Path,
-    offsets: Mapping[str, Mapping[str, int]],
-    budget: Budget,
-    workers: int,
-) -> Iterator[_Task]:
+def _target(shard: Shard, folder: Path, format: Format, past_cache: bool) -> _Target:
+    path = folder / shard.name
+    offsets = format.create(path, shard.specs, _METADATA)
+    ends = [at + shard.specs[key].nbytes for key, at in offsets.items()]
+    past_cache = past_cache and max(ends) - min(offsets.values()) == shard.nbytes
+    return _Target(shard, path, offsets, DirectFile(path) if past_cache else None)
+
+
+def _tasks(targets: Sequence[_Target], budget: Budget, workers: int) -> Iterator[_Task]:
     """All that is to be done, as many shards in turn as there are workers.
 
     The system lets one thread at a time write to a file: so they write to different ones.
     """
-    for first in range(0, len(plan.shards), workers):
-        streams = (
-            _batches(folder / shard.name, _parts(shard, offsets[shard.name], budget))
-            for shard in plan.shards[first : first + workers]
-        )
+    for first in range(0, len(targets), workers):
+        streams = (_batches(target, budget) for target in targets[first : first + workers])
         for row in itertools.zip_longest(*streams):
             yield from (task for task in row if task)
 
 
-def _parts(shard: Shard, offsets: Mapping[str, int], budget: Budget) -> Iterator[_Part]:
-    """The pieces of a shard in the order in which they lie in it."""
-    for tensor in sorted(shard.tensors, key=lambda tensor: offsets[tensor.key]):
-        for piece in pieces(tensor.content, budget):
-            yield _Part(tensor, piece, offsets[tensor.key])
-
-
-def _batches(target: Path, parts: Iterator[_Part]) -> Iterator[_Task]:
+def _batches(target: _Target, budget: Budget) -> Iterator[_Task]:
+    """The parts of a shard, together where they lie together and are small."""
     batch: list[_Part] = []
-    size = 0
-    for part in parts:
-        batch.append(part)
-        size += part.piece.content.spec.nbytes
-        if size >= BATCH:
+    start = end = 0
+    for part in _parts(target, budget):
+        size = part.content.spec.nbytes
+        apart = target.direct and part.offset != end
+        if batch and (apart or part.offset + size - start > BATCH):
             yield _Task(target, batch)
-            batch, size = [], 0
+            batch = []
+        if not batch:
+            start = part.offset
+        batch.append(part)
+        end = part.offset + size
     if batch:
         yield _Task(target, batch)
 
 
+def _parts(target: _Target, budget: Budget) -> Iterator[_Part]:
+    """The pieces of a shard in the order in which they lie in it."""
+    offsets = target.offsets
+    for tensor in sorted(target.shard.tensors, key=lambda tensor: offsets[tensor.key]):
+        for piece in pieces(tensor.content, budget):
+            yield _Part(tensor, offsets[tensor.key] + piece.offset, piece.content)
+
+
 def _write(task: _Task, reader: Reader, sync: bool) -> int:
-    target = os.open(task.target, os.O_RDWR | os.O_CLOEXEC)  # not all at once: there may be many
+    if task.target.direct:
+        _write_directly(task, task.target.direct, reader)
+    else:
+        _write_through_cache(task, reader, sync)
+    return sum(part.content.spec.nbytes for part in task.parts)
+
+
+def _write_directly(task: _Task, file: DirectFile, reader: Reader) -> None:
+    start = task.start
+    with reader.gathering(task.end - start, start) as room:
+        for part in task.parts:
+            first = part.offset - start
+            with _blamed(part.tensor):
+                reader.make(part.content, room[first : first + part.content.spec.nbytes])
+        file.write(start, room.data)
+
+
+def _write_through_cache(task: _Task, reader: Reader, sync: bool) -> None:
+    target = os.open(task.target.path, os.O_RDWR | os.O_CLOEXEC)  # there may be many: not all now
     try:
         for part in task.parts:
-            _write_part(part, reader, target)
+            with _blamed(part.tensor):
+                reader.write(part.content, target, part.offset)
         if sync:
-            places = [part.offset + part.piece.offset for part in task.parts]
-            end = places[-1] + task.parts[-1].piece.content.spec.nbytes
-            storage.start_writing(target, places[0], end - places[0])
+            storage.start_writing(target, task.start, task.end - task.start)
     finally:
         os.close(target)
-    return sum(part.piece.content.spec.nbytes for part in task.parts)
 
 
-def _write_part(part: _Part, reader: Reader, target: int) -> None:
+@contextlib.contextmanager
+def _blamed(tensor: PlannedTensor) -> Iterator[None]:
+    """Says of an op that fails, which tensor of which rule it failed for."""
     try:
-        reader.write(part.piece, target, part.offset)
+        yield
     except OpError as error:
-        rule = part.tensor.rule
+        rule = tensor.rule
         problem = error.at(rule.where, rule.path)
-        message = f"{part.tensor.key}: {problem.message}"
+        message = f"{tensor.key}: {problem.message}"
         raise PlanError(Problem(problem.code, message, rule.where, rule.path, error.help)) from None

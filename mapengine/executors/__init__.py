@@ -19,8 +19,10 @@ class Executor(Protocol):
 
 
 def default_workers() -> int:
-    """One a core, and few enough that they do not wait for the disk together."""
-    return min(len(os.sched_getaffinity(0)), 8)
+    """One a core, another for when one of them waits for the disk, and not many in all."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(cores + 1, 8)
 
 
 EXECUTORS: dict[str, Executor] = {"local": run_local}

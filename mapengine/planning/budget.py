@@ -20,6 +20,8 @@ for runs as long as a write: such are slow to get where memory is in pieces, or 
 """
 WINDOW = 2 * 2**20
 """About how many bytes of a file are read at a time where they are to be put in another order."""
+BATCH = 4 * 2**20
+"""Bytes that are written in one go past the page cache, and of a task: each costs a little."""
 DENSE = 4 * 2**20
 """About how many bytes are made at a time where they lie close together in the source too."""
 _TURNED = 256 * (256 * 8 + 64)
@@ -32,15 +34,21 @@ _CHECKED = 64
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one worker may allocate, in bytes. Every size that depends on it is decided here."""
+    """What one worker may allocate to make a tensor, in bytes.
+
+    Every size that depends on it is decided here.
+    """
 
     bytes: int
 
     @staticmethod
     def shared(memory: int, workers: int) -> tuple[Budget, int]:
-        """The budget of each worker, and of how many: fewer where there is too little for all."""
+        """The budget of each worker, and of how many: fewer where there is too little for all.
+
+        What a worker gathers in, before it writes, is not counted in.
+        """
         workers = max(min(workers, memory // SMALLEST), 1)
-        return Budget(memory // workers), workers
+        return Budget(memory // workers - BATCH), workers
 
     @property
     def window(self) -> int:

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapengine.planning.boxes import grid, within
-from mapengine.planning.budget import CHUNK, Budget
+from mapengine.planning.budget import BATCH, CHUNK, Budget
 from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Joined, Lazy, Mapped, View
 
-COPY = 32 * 2**20
-"""The most that is copied from file to file in one piece, so that workers can share a tensor."""
 RUN = 64 * 2**10
 """The shortest run of bytes that is copied by itself; shorter ones go through a buffer."""
 
@@ -33,7 +31,7 @@ def pieces(content: Lazy, budget: Budget) -> Iterator[Piece]:
 def _pieces(content: Lazy, offset: int, budget: Budget) -> Iterator[Piece]:
     if content.spec.nbytes == 0:
         return
-    if content.spec.nbytes <= COPY and is_plain_copy(content):
+    if content.spec.nbytes <= BATCH and is_plain_copy(content):
         yield Piece(offset, content)
         return
     size = DTYPES[content.dtype].size
@@ -41,7 +39,7 @@ def _pieces(content: Lazy, offset: int, budget: Budget) -> Iterator[Piece]:
     if isinstance(content, Joined) and content.dim == 0:
         parts = iter(content.members)
     elif is_plain_copy(content):
-        for box in grid(content.shape, COPY // size):
+        for box in grid(content.shape, BATCH // size):
             piece = within(content, box)
             yield Piece(offset, piece)
             offset += piece.spec.nbytes

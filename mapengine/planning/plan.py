@@ -19,7 +19,7 @@ from mapengine.binding.binding import Binding
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
-from mapengine.planning.budget import SMALLEST, Budget, leaves
+from mapengine.planning.budget import BATCH, SMALLEST, Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.lowering import Made, lower
@@ -133,7 +133,8 @@ class Plan:
         """What a run allocates at the most, in bytes, where `memory` is what it may."""
         budget, workers = self.budget(workers, memory)
         needed = (working_bytes(tensor.content, budget) for tensor in self.tensors)
-        return self._own_bytes + workers * max(needed, default=0)
+        gathered = min(BATCH, max((shard.nbytes for shard in self.shards), default=0))
+        return self._own_bytes + workers * (gathered + max(needed, default=0))
 
     @property
     def _own_bytes(self) -> int:
