@@ -1,4 +1,4 @@
-"""The one room that touches files: open, read ranges, list, copy ranges, sync, publish."""
+"""All that touches files, but for `direct`: open, list, read and copy ranges, sync, publish."""
 
 from __future__ import annotations
 
