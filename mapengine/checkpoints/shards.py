@@ -78,7 +78,11 @@ def write_shards(
         files.check()
         reader = Reader(files.opened, budget)
         past_cache = sync and direct.is_possible(folder)
-        targets = [_target(shard, folder, format, past_cache) for shard in plan.shards]
+
+        def create(shard: Shard) -> _Target:  # on a tmpfs, reserving takes longer than writing
+            return _target(shard, folder, format, past_cache)
+
+        targets = list(run(create, plan.shards, workers))
         tasks = _tasks(targets, budget, workers)
         for done in run(lambda task: _write(task, reader, sync), tasks, workers):
             if progress:
