@@ -105,6 +105,12 @@ def _many(read: Callable[[str], Any], choices: Container[Any] | None = None) -> 
     help="Convert with a cold page cache too; as root, drops the whole machine's.",
 )
 @click.option(
+    "--claim/--no-claim",
+    default=True,
+    show_default=True,
+    help="Before each run, take memory and free it, for a host may have it lent to others.",
+)
+@click.option(
     "--official",
     type=click.Path(path_type=Path, exists=True),
     help="The Python of a venv with transformers 4.45.2, to run its script too.",
@@ -139,7 +145,7 @@ def main(folders: list[Path] | None, only: list[str], as_json: Path | None, **op
             if rows and as_json:
                 figures = {
                     "format_version": FORMAT_VERSION, "machine": facts,
-                    "options": {"pairs": bench.pairs, "size": bench.size}, "notes": bench.notes,
+                    "options": {"pairs": bench.pairs, "size": bench.size, "claim": bench.claim}, "notes": bench.notes,
                     "rows": [row.to_dict() for row in rows], "runs": bench.runs,
                 }  # fmt: skip
                 as_json.write_text(json.dumps(figures, indent=2) + "\n")

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from benchmarks.measure import Cost, measure
-from benchmarks.places import Place, folder_bytes, forget
+from benchmarks.places import Place, claim, folder_bytes, forget
 
 ROOT = Path(__file__).parent.parent
 MAPPING = ROOT / "mappings" / "mixtral.yaml"
@@ -54,6 +54,7 @@ class Bench:
     workers: Sequence[int]
     memory_sizes: Sequence[int]
     cold: bool
+    claim: bool
     official: Path | None
     places: Sequence[Place]
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -94,6 +95,8 @@ class Bench:
             os.sync()
         if cold:
             forget(cold)
+        if output and self.claim:
+            claim(self.size * 3 // 2)
         cost = measure(contestant.command)
         if output:
             cost = replace(cost, output_bytes=folder_bytes(output))
