@@ -143,9 +143,10 @@ def main(folders: list[Path] | None, only: list[str], as_json: Path | None, **op
             if rows:
                 click.echo("\n".join(["", machine_text(facts), "", table_text(rows), *bench.notes]))
             if rows and as_json:
+                options = {"pairs": bench.pairs, "size": bench.size, "claim": bench.claim}
                 figures = {
                     "format_version": FORMAT_VERSION, "machine": facts,
-                    "options": {"pairs": bench.pairs, "size": bench.size, "claim": bench.claim}, "notes": bench.notes,
+                    "options": options, "notes": bench.notes,
                     "rows": [row.to_dict() for row in rows], "runs": bench.runs,
                 }  # fmt: skip
                 as_json.write_text(json.dumps(figures, indent=2) + "\n")
