@@ -18,11 +18,11 @@ class Executor(Protocol):
     def __call__(self, work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]: ...
 
 
-def default_workers() -> int:
+def default_workers(sync: bool = True) -> int:
     """One a core, another for when one of them waits for the disk, and not many in all."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return min(cores + 1, 8)
+    return min(cores + sync, 8)
 
 
 EXECUTORS: dict[str, Executor] = {"local": run_local}
