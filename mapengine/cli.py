@@ -91,7 +91,8 @@ _JOB_OPTIONS = (
                  help="The most that one file holds; 1GB is 10⁹ bytes."),
     click.option("--memory", default="512MB", show_default=True, callback=_size,
                  help="The most that is allocated, beside the interpreter and its libraries."),
-    click.option("--workers", type=click.IntRange(1, 256), help="Threads.  [default: cores + 1, or cores if unsynced]"),
+    click.option("--workers", type=click.IntRange(1, 256),
+                 help="Threads.  [default: cores + 1, or cores if unsynced]"),
 )  # fmt: skip
 
 

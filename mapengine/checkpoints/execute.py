@@ -60,7 +60,8 @@ def run_plan(
         with storage.staging(output, overwrite, sync) as folder:
             write_shards(
                 plan, source, folder,
-                workers=workers or default_workers(sync), memory=memory, sync=sync, progress=progress,
+                workers=workers or default_workers(sync), memory=memory, sync=sync,
+                progress=progress,
             )  # fmt: skip
             _write_companions(plan, source, folder)
             _write_json_files(plan, folder)
