@@ -3,16 +3,27 @@
 import json
 import struct
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.serialization import skip_data
 
-from mapengine import Job, plan
+from mapengine import Job, plan, run
 
 MAPPING = Path(__file__).parent.parent / "mappings" / "mixtral.yaml"
 HIDDEN, FFN, VOCAB, LAYERS = 4096, 2048, 32000, 2
+RENAMED = """\
+mapengine: 1
+name: mapping
+source: {tensors: "*.safetensors"}
+target: {tensors: model.safetensors}
+dims: {i: COUNT}
+tensors: ["a.{i} -> b.{i}"]
+"""
 SIZES = {
     "dim": HIDDEN, "hidden_dim": FFN, "vocab_size": VOCAB, "n_layers": LAYERS, "n_heads": 32,
     "n_kv_heads": 8, "head_dim": 128, "norm_eps": 1e-5,
@@ -114,3 +125,27 @@ def test_of_torch_files_the_pickle_and_the_directory_alone_are_read(tmp_path):
     read, planned = bytes_read_to_plan(tmp_path)
     assert planned.bytes_written > 2e9
     assert read < len(state) * 20_000 + 2**20
+
+
+def calls_of_a_run(folder, count, monkeypatch):
+    """How many functions are called to convert so many tensors of one file into one."""
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("in").mkdir()
+    Path("mapping.yaml").write_text(RENAMED.replace("COUNT", str(count)))
+    save_file({f"a.{i}": torch.zeros(3) for i in range(count)}, "in/model.safetensors")
+    job, calls = Job("mapping.yaml", "in"), Counter()
+    planned = plan(job)
+    threading.setprofile(lambda *_: calls.update(["any"]))
+    sys.setprofile(lambda *_: calls.update(["any"]))
+    try:
+        run(job, "out", planned=planned, workers=1)
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return calls["any"]
+
+
+def test_the_work_of_writing_grows_with_the_tensors_and_no_faster(tmp_path, monkeypatch):
+    few, many = (calls_of_a_run(tmp_path / str(n), n, monkeypatch) for n in (250, 1000))
+    assert many < 5 * few

@@ -100,9 +100,9 @@ def write_shards(
 
 
 def _target(shard: Shard, folder: Path, format: Format, past_cache: bool) -> _Target:
-    path = folder / shard.name
-    offsets = format.create(path, shard.specs, _METADATA)
-    ends = [at + shard.specs[key].nbytes for key, at in offsets.items()]
+    path, specs = folder / shard.name, shard.specs
+    offsets = format.create(path, specs, _METADATA)
+    ends = [at + specs[key].nbytes for key, at in offsets.items()]
     past_cache = past_cache and max(ends) - min(offsets.values()) == shard.nbytes
     return _Target(shard, path, offsets, DirectFile(path) if past_cache else None)
 
