@@ -65,7 +65,8 @@ class Job:
     """One conversion, as a user asks for it. Sizes are in bytes.
 
     `values` are config names set by hand, `dtype` casts every floating tensor, `layout` names the
-    source's layout where it cannot be told from the files.
+    layout that is read, where it cannot be told from the files, or the one that is written. With
+    `reverse` the folder `source` holds the mapping's target, and its source is written.
     """
 
     mapping: PathLike | Mapping
@@ -76,6 +77,12 @@ class Job:
     layout: str | None = None
     format: str | None = None
     max_shard_size: int = DEFAULT_SHARD_SIZE
+    reverse: bool = False
+
+    @property
+    def read(self) -> str:
+        """The side that is read."""
+        return "target" if self.reverse else "source"
 
     @property
     def settings(self) -> Settings:
@@ -96,8 +103,8 @@ def plan(job: Job) -> Plan:
     from mapengine.planning.layouts import choose_layout
 
     mapping = load(job.mapping)
-    inventory = take_inventory(Path(job.source), mapping, mapping.source)
-    binding = choose_layout(mapping, inventory, job.settings, job.chosen)
+    inventory = take_inventory(Path(job.source), mapping, mapping.sides[job.read])
+    binding = choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
     return make_plan(binding, job.options)
 
 
@@ -132,9 +139,9 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     try:
         loaded = load(mapping)
         if loaded.example is not None:
-            check_layouts_agree(
-                {one: check_example(loaded, one) for one in loaded.source.layouts()}
-            )
+            for target in loaded.target.layouts():
+                layouts = [one | target for one in loaded.source.layouts()]
+                check_layouts_agree({one: check_example(loaded, one) for one in layouts})
         if source is not None:
             plan(Job(loaded, source))
     except MapengineError as error:
@@ -165,10 +172,10 @@ def check_example(
 
 
 def example_layout(mapping: Mapping, wanted: Layout | None) -> Layout:
-    """The first layout of the source that has all the names wanted. Raises `PlanError`."""
+    """The first layout that has all the names wanted. Raises `PlanError`."""
     from mapengine.planning.layouts import layouts_with
 
-    return layouts_with(mapping.source, wanted)[0]
+    return layouts_with(mapping, wanted)[0]
 
 
 def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings:

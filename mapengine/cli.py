@@ -83,7 +83,10 @@ _JOB_OPTIONS = (
     click.option("--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
                  help="A config name's value; beats the files. May be given again."),
     click.option("--preset", help="A named set of config values of the mapping."),
-    click.option("--layout", help="The source's layout, where it cannot be told from the files."),
+    click.option("--reverse", is_flag=True,
+                 help="The way back: the folder holds the target, its source is written."),
+    click.option("--layout", help="The layout: of the source, where its files do not tell; "
+                                  "or of the side that is written."),
     click.option("--dtype", type=_DTYPES, help="Cast every floating tensor that no rule casts."),
     click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
                  help="The format of the files written.  [default: as the mapping says]"),
@@ -107,7 +110,7 @@ def _job(source: Path, given: dict[str, Any]) -> Job:
 
     return Job(
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
-        given["layout"], given["format_"], given["max_shard_size"],
+        given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
     )  # fmt: skip
 
 
@@ -148,6 +151,8 @@ def run(
         _print_plan(_planned(source, given), workers, memory, as_json)
         return
     if source is None:
+        if given["reverse"]:
+            raise click.UsageError("--source is missing: the folder to take back")
         overwrite = overwrite or output is None  # an earlier run's example is made anew
         source, output, example = _example(output, given)
         given["values"] = {**example, **given["values"]}
@@ -166,7 +171,7 @@ def run(
     elif not quiet:
         size = size_text(result.bytes_written)
         click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {output}")
-        if plan.mapping.target.model:
+        if plan.binding.write.model:
             click.echo(f"Next: mapengine verify {output}", err=True)
 
 

@@ -21,6 +21,7 @@ from mapengine.binding.inventory import (
     index_names,
 )
 from mapengine.binding.names import ModelNames, Scope, Settings, UnboundName
+from mapengine.binding.outputs import output_files
 from mapengine.errors import Problem, suggest
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import (
@@ -38,7 +39,8 @@ class Binding:
     """What is known of one model before its rules are expanded.
 
     `tensors` are the tensors of the side that is read, by key and by the file indices (`ranks`)
-    that stand in no key; `configs` are the objects to write, by file name.
+    that stand in no key; `outputs` are the files of the other side, with such indices of their own
+    (`written_ranks`), and `configs` its objects, by file name.
     """
 
     mapping: Mapping
@@ -50,6 +52,9 @@ class Binding:
     ranks: tuple[str, ...]
     rank_ranges: dict[str, tuple[int | str, ...]]
     tensors: dict[Address, StoredTensor]
+    outputs: tuple[ResolvedFile, ...]
+    written_ranks: tuple[str, ...]
+    written_rank_ranges: dict[str, tuple[int | str, ...]]
     configs: dict[str, dict[str, Any]]
     ignored: frozenset[str]
     problems: tuple[Problem, ...]
@@ -81,9 +86,10 @@ def bind(
     """
     names = ModelNames(mapping, inventory, layout, settings, read)
     problems: list[Problem] = []
+    named = mapping.named()
     for field in mapping.fields.values():
         with suppress(UnboundName, ExpressionError):  # these are told by `value`, or when written
-            if field.when is None or names.evaluate(field.when) is not False:
+            if names.wants(field, named):
                 names.value(field.name)
     for index in mapping.dims:
         with suppress(UnboundName):
@@ -93,6 +99,9 @@ def bind(
     ranks = ranks_of(mapping, names.side, layout)
     tensors, found = addressed(inventory, files, ranks, names.side.root)
     problems += found
+    outputs, found = _outputs(names)
+    problems += found
+    written_ranks = ranks_of(mapping, names.other, layout)
     configs = written_configs(names, problems)
     problems += unread(names)
     return Binding(
@@ -105,6 +114,9 @@ def bind(
         ranks,
         {rank: _values_of(rank, files) for rank in ranks},
         tensors,
+        tuple(outputs),
+        written_ranks,
+        {rank: _values_of(rank, outputs) for rank in written_ranks},
         configs,
         _ignored(names, problems),
         (*names.problems, *_missing(names), *problems),
@@ -141,13 +153,22 @@ def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
     return files, problems
 
 
+def _outputs(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
+    try:
+        return output_files(names, names.other), []
+    except ExpressionError as error:
+        where = error.where or names.other.where
+        return [], [Problem("ME405", str(error), where, names.other.name, error.help)]
+    except UnboundName:
+        return [], []
+
+
 def ranks_of(mapping: Mapping, side: Side, layout: Layout) -> tuple[str, ...]:
     """The file indices that stand in no key: every key exists once for each of their values."""
     in_keys: set[str] = set()
     for rule in mapping.rules:
         if rule.holds_in(layout):
-            keys = rule.sources if side.name == "source" else rule.targets
-            in_keys.update(*(pattern.names for pattern in keys))
+            in_keys.update(*(pattern.names for pattern in rule.keys(side.name)))
     ranks: dict[str, None] = {}
     for pattern in side.files(layout):
         prefix = pattern.prefix.names if pattern.prefix else frozenset()

@@ -9,7 +9,7 @@ from typing import Any
 
 from mapengine.binding import config_values
 from mapengine.binding.config_values import told
-from mapengine.binding.names import ModelNames, UnboundName
+from mapengine.binding.names import AsksHeaders, ModelNames, UnboundName
 from mapengine.errors import Problem
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import (
@@ -31,7 +31,7 @@ def unread(names: ModelNames) -> Iterator[Problem]:
         yield Problem("ME402", no_config(names, main, config), side.where, f"{side.name}.config")
         return
     if not mapping.carry_rest:
-        ignored = [*map(_steps_of, (*mapping.carry, *side.ignore_config))]
+        ignored = [*map(_steps_of, mapping.carry), *_ignored(names, main.file)]
         yield from _left_over(names, main.file, config, [*ignored, *_read_paths(names)])
     by_file: dict[str, list[tuple[str, ...]]] = {}
     for field in mapping.fields.values():
@@ -39,7 +39,18 @@ def unread(names: ModelNames) -> Iterator[Problem]:
             if path.file is not None and path.file != main.file:
                 by_file.setdefault(path.file, []).append(path.steps)
     for file, covered in by_file.items():
+        covered += _ignored(names, file)
         yield from _left_over(names, file, names.config(file), covered)
+
+
+def _ignored(names: ModelNames, file: str) -> list[tuple[str, ...]]:
+    """What is left behind by name of one file of the side that is read."""
+    main = names.side.config_file(names.layout)
+    return [
+        _steps_of(path)
+        for path in names.side.ignore_config
+        if (path.file or (main and main.file)) == file
+    ]
 
 
 def _left_over(
@@ -152,10 +163,14 @@ def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
     constant = field.value.at(names.layout)
     if field.compute is None and constant is MISSING:
         return None
-    if field.when is not None and not names.holds(field.when):
+    when = field.whens.get(names.other.name)
+    if when is not None and not names.holds(when):
         return None
     value, origin = names.value(field.name), names.origins[field.name]
-    meant = constant if field.compute is None else names.evaluate(field.compute)
+    try:
+        meant = constant if field.compute is None else names.evaluate(field.compute)
+    except AsksHeaders:
+        return None
     if origin == "--set" or config_values.equal(value, meant):
         return None
     where, path = field.where, f"config.{field.name}"
@@ -170,8 +185,8 @@ def _written(
     names: ModelNames, field: ConfigField, main: str
 ) -> Iterator[tuple[str, ConfigPath, Any]]:
     """Where a field is written, and what: file, path and value."""
-    paths = field.paths(names.other.name, names.layout)
-    if not paths or (field.when is not None and not names.holds(field.when)):
+    paths, when = field.paths(names.other.name, names.layout), field.whens.get(names.other.name)
+    if not paths or (when is not None and not names.holds(when)):
         return
     value = names.value(field.name)
     if value is None and field.optional:
@@ -188,7 +203,8 @@ def _carry(names: ModelNames, written: dict[str, Any]) -> None:
         return
     carried: list[tuple[str, ...]] = [path.steps for path in names.mapping.carry]
     if names.mapping.carry_rest:
-        left = [*map(_steps_of, names.side.ignore_config), *_read_paths(names)]
+        main = names.side.config_file(names.layout)
+        left = [*(_ignored(names, main.file) if main else ()), *_read_paths(names)]
         carried = [
             leaf
             for leaf in config_values.leaves(config)

@@ -42,6 +42,10 @@ class Settings:
     dtype: str | None = None
 
 
+class AsksHeaders(ValueProblem):
+    """An expression asks the headers of a side that is written, and so not there yet."""
+
+
 class UnboundName(Exception):
     """A name has no value, for a reason that is already on the list of problems."""
 
@@ -121,6 +125,15 @@ class ModelNames:
         self._values[name] = value
         return value
 
+    def wants(self, field: ConfigField, named: AbstractSet[str]) -> bool:
+        """Whether a field must have a value: there is one, it is written, or it is `named`."""
+        when = field.whens.get(self.other.name)
+        if when is not None and self.evaluate(when) is False:
+            return False
+        read, written = (field.paths(side.name, self.layout) for side in (self.side, self.other))
+        there = any(self.at(path) is not ABSENT for path in read)
+        return there or bool(written) or field.name in named
+
     def _fail(self, name: str, problem: Problem | None) -> None:
         if problem:
             self.problems.append(problem)
@@ -152,14 +165,24 @@ class ModelNames:
             return preset, f"preset {self.settings.preset}"
         if constant is not MISSING:
             return constant, "constant"
+        default = self._default(field)
         if field.compute is not None:
-            return self.evaluate(field.compute), f"computed: {field.compute.text}"
-        default = field.defaults.get(self.side.name)
+            try:
+                return self.evaluate(field.compute), f"computed: {field.compute.text}"
+            except AsksHeaders:  # then the default, or the user, stands in
+                default = default or field.defaults.get("source")
         if default is None:
             self.missing.append(field.name)
             self._fail(field.name, None)
             raise AssertionError
         return self.evaluate(default), f"the default, {default.text}"
+
+    def _default(self, field: ConfigField) -> Expression | None:
+        """What absence means: on the side that is read, or else on the only side it has."""
+        default = field.defaults.get(self.side.name)
+        if default is None and not field.paths(self.side.name, self.layout):
+            default = field.defaults.get(self.other.name)
+        return default
 
     def _preset(self) -> AnyMapping[str, Any]:
         name = self.settings.preset
@@ -254,6 +277,7 @@ class ModelNames:
         """`has`, `size`, `dtype`, `present` and `count` of the expression language."""
         if function == "has":
             return self.at(read_path(args[0])) is not ABSENT
+        self._check_read(function, args)
         if function == "count":
             return self._count(args[0])
         stored = self.tensors().get(args[0])
@@ -266,6 +290,13 @@ class ModelNames:
                 raise ValueProblem(f"{args[0]} is {stored.spec}: there is no axis {args[1]}")
             return stored.spec.shape[args[1]]
         return self.written_dtype(stored.spec.dtype)
+
+    def _check_read(self, function: str, args: Sequence[Any]) -> None:
+        """Headers are asked in the words of the source: on the way back it is not there yet."""
+        if self.side.name != "source":
+            asked = f"{function}({', '.join(map(repr, args))})"
+            message = f"{asked} asks the headers of the source, which is what is written"
+            raise AsksHeaders(message, "--set the name it is asked for")
 
     def written_dtype(self, dtype: str) -> str:
         """What a tensor of `dtype` is written as, where no rule casts it."""

@@ -117,7 +117,7 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
         "mapengine": __version__,
         "mapping": {
             "name": plan.mapping.name,
-            "model": plan.mapping.target.model,
+            "model": plan.binding.write.model,
             "sha256": plan.mapping.sha256,
             "text": plan.mapping.document.text,
         },
@@ -129,6 +129,7 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
             "preset": settings.preset,
             "set": dict(settings.values),
         },
+        "reads": plan.binding.read.name,
         "source": {"layout": sorted(plan.binding.layout), "files": plan.source_files},
         "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }

@@ -14,7 +14,9 @@ from mapengine.language.expressions import Expression
 from mapengine.language.patterns import KeyPattern
 
 Layout = frozenset[str]
-"""The layouts that hold together: one of each of a side's choices."""
+"""The layouts that hold together: one of each of a side's choices, or of both sides'."""
+
+SIDES = ("source", "target")
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING", "__slots__": ()})()
 """Told apart from null, which is a value."""
@@ -47,7 +49,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ConfigField:
-    """A name for expressions, and its place on either side. `default` is by side."""
+    """A name for expressions, and its place on either side.
+
+    `defaults` are by side, and `whens`, which say where it is written.
+    """
 
     name: str
     places: dict[str, Choice]
@@ -56,7 +61,7 @@ class ConfigField:
     compute: Expression | None
     type: str | None
     words: dict[str, Any]
-    when: Expression | None
+    whens: dict[str, Expression]
     optional: bool
     each: str | None
     where: Where
@@ -116,6 +121,11 @@ class Side:
     model: str | None
     where: Where
 
+    @property
+    def layout_names(self) -> frozenset[str]:
+        """The names in all of its choices."""
+        return frozenset(one.name for choice in self.choices for one in choice)
+
     def layouts(self) -> Iterator[Layout]:
         """Every combination of one layout of each choice, the first ones first."""
         combined: list[Layout] = [frozenset()]
@@ -141,10 +151,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class OpCall:
-    """An op as it is written, its arguments still expressions. `path`: `rules[7].ops[0].split`."""
+    """An op as it is written, its arguments still expressions, and the `names` in them.
+
+    `path` is `rules[7].ops[0].split`.
+    """
 
     name: str
     arguments: dict[str, Any]
+    names: frozenset[str]
     where: Where
     path: str
 
@@ -163,6 +177,10 @@ class Rule:
     scope: tuple[str, str]
     where: Where
     path: str
+
+    def keys(self, side: str) -> tuple[KeyPattern, ...]:
+        """The patterns of one side."""
+        return self.sources if side == "source" else self.targets
 
     def holds_in(self, layout: Layout) -> bool:
         return all(names & layout for names in self.layouts)
@@ -198,14 +216,30 @@ class Mapping:
     def target(self) -> Side:
         return self.sides["target"]
 
+    def layouts(self) -> Iterator[Layout]:
+        """Every layout of the source with every one of the target, the first ones first."""
+        for source in self.source.layouts():
+            for target in self.target.layouts():
+                yield source | target
+
     def expressions(self) -> Iterator[Expression]:
         """Every expression of the config fields, and of the rules' conditions and shapes."""
         for one in self.fields.values():
-            yield from one.defaults.values()
-            yield from (e for e in (one.compute, one.when) if e is not None)
+            yield from (*one.defaults.values(), *one.whens.values())
+            if one.compute is not None:
+                yield one.compute
         for rule in self.rules:
             yield from rule.when
             yield from (size for shape in rule.shapes for size in shape)
+
+    def named(self) -> frozenset[str]:
+        """Every name that is asked for anywhere in the file."""
+        sizes = (size for size in self.dims.values() if isinstance(size, Expression))
+        names = frozenset[str]().union(*(one.names for one in (*self.expressions(), *sizes)))
+        for rule in self.rules:
+            names = names.union(*(p.names for p in (*rule.sources, *rule.targets)))
+            names = names.union(*(call.names for call in rule.ops))
+        return names
 
     @property
     def sha256(self) -> str:

@@ -83,11 +83,12 @@ class Reader:
         return name
 
     def path(self, text: str, path: Path, *, below: bool = False) -> ConfigPath:
-        """A config path; where `below` is meant, it may end in a dot."""
+        """A config path; where `below` is meant, it may end in a dot, or with its file's colon."""
         read = read_path(text)
         if read.file is not None:
             self.plain_name(read.file, path)
-        if "" in (read.steps[:-1] if below and len(read.steps) > 1 else read.steps):
+        ends = below and (len(read.steps) > 1 or read.file is not None)
+        if "" in (read.steps[:-1] if ends else read.steps):
             self.problem("ME217", f"{text!r} is no path: a name is missing beside a dot", path)
         return read
 

@@ -13,6 +13,7 @@ from mapengine.language.document import Document
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
     MISSING,
+    SIDES,
     Choice,
     ConfigField,
     ConfigFile,
@@ -42,7 +43,7 @@ class _MappingReader(RuleReader):
 
     def mapping(self) -> Mapping:
         data = self.document.data
-        sides = {name: self.side(name, data[name]) for name in ("source", "target")}
+        sides = {name: self.side(name, data[name]) for name in SIDES}
         config = dict(data.get("config", {}))
         carry = config.pop("carry", [])
         if carry != "rest" and not isinstance(carry, list):
@@ -159,7 +160,7 @@ class _MappingReader(RuleReader):
             body = {"source": body, "target": body}
         return ConfigField(
             name=name,
-            places={side: self.places(body, side, path) for side in ("source", "target")},
+            places={side: self.places(body, side, path) for side in SIDES},
             defaults=self.defaults(body.get("default", MISSING), (*path, "default")),
             value=self.choice(body["value"]) if "value" in body else Choice(),
             compute=self.expression(body["compute"], (*path, "compute"))
@@ -167,11 +168,19 @@ class _MappingReader(RuleReader):
             else None,
             type=body.get("type"),
             words=body.get("values", {}),
-            when=self.expression(body["when"], (*path, "when")) if "when" in body else None,
+            whens=self.whens(body.get("when", MISSING), (*path, "when")),
             optional=body.get("optional", False),
             each=body.get("each"),
             where=self.document.where_key(path),
         )
+
+    def whens(self, body: Any, path: Path) -> dict[str, Expression]:
+        """A condition for both sides, or one for either."""
+        if body is MISSING:
+            return {}
+        if isinstance(body, dict):
+            return {side: self.expression(one, (*path, side)) for side, one in body.items()}
+        return dict.fromkeys(SIDES, self.expression(body, path))
 
     def defaults(self, body: Any, path: Path) -> dict[str, Expression]:
         if body is MISSING:

@@ -126,23 +126,26 @@ class RuleReader(Reader):
         here: Path = path if op == call else (*path, op)
         name = f"{name}.{op}"
         given = body if isinstance(body, dict) else {kind.positional: body}
-        arguments = {}
+        arguments, names = {}, frozenset[str]()
         for argument in fields(kind):
             key = argument_name(argument)
             if key in given:
                 at = (*here, key) if isinstance(body, dict) else here
                 value, as_kind = given[key], argument.metadata["kind"]
-                arguments[argument.name] = self.argument(value, as_kind, at, name)
-        return OpCall(op, arguments, where, name)
+                arguments[argument.name], used = self.argument(value, as_kind, at, name)
+                names |= used
+        return OpCall(op, arguments, names, where, name)
 
-    def argument(self, value: Any, kind: str, path: Path, name: str) -> Any:
+    def argument(self, value: Any, kind: str, path: Path, name: str) -> tuple[Any, frozenset[str]]:
+        """An argument, and the names in it."""
         match kind:
-            case "integer" | "number":
-                return self.expression(value, path, name)
             case "integers" if isinstance(value, list):
-                return tuple(self.expression(v, (*path, i), name) for i, v in enumerate(value))
-            case "integers":
-                return self.expression(value, path, name)
+                read = tuple(self.expression(v, (*path, i), name) for i, v in enumerate(value))
+                return read, frozenset[str]().union(*(one.names for one in read))
+            case "integer" | "number" | "integers":
+                expression = self.expression(value, path, name)
+                return expression, expression.names
             case "axes":
-                self.attempt(lambda: axis_names(value), path, frozenset[str](), name)
-        return value
+                nothing = frozenset[str]()
+                return value, self.attempt(lambda: axis_names(value), path, nothing, name)
+        return value, frozenset()

@@ -94,9 +94,10 @@ def _config_expressions(mapping: Mapping) -> Iterator[Problem]:
 def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, str]]:
     for field in mapping.fields.values():
         path = f"config.{field.name}"
-        for word, expression in (("compute", field.compute), ("when", field.when)):
-            if expression is not None:
-                yield word, expression, f"{path}.{word}"
+        if field.compute is not None:
+            yield "compute", field.compute, f"{path}.compute"
+        for when in dict.fromkeys(field.whens.values()):
+            yield "when", when, f"{path}.when"
         for default in field.defaults.values():
             yield "default", default, f"{path}.default"
     for index, size in mapping.dims.items():
@@ -214,23 +215,14 @@ def _target_side(mapping: Mapping) -> Iterator[Problem]:
             hint = f"names end in {', '.join(SUFFIXES)}"
             message = f"{text!r} is of no format that can be written"
             yield Problem("ME219", message, pattern.where, "target.tensors", hint)
-        if pattern.prefix:
-            message = "a prefix is taken off keys that are read, and none is written yet"
-            yield Problem("ME219", message, pattern.where, "target.tensors")
     for config in {target.config_file(layout) for layout in target.layouts()}:
         if config and PurePath(config.file).suffix != ".json":
             message = f"{config.file!r} is no JSON file, and only those are written"
             yield Problem("ME219", message, target.where, "target.config")
-    if target.root or target.choices:
-        message = "`root` and `layouts` are of a side that is read, and not written yet"
-        yield Problem("ME219", message, target.where, "target")
     for side in mapping.sides.values():
         if side.root and not side.root.endswith("/"):
             message = f"{side.root!r} does not end in /, as the path of an object does"
             yield Problem("ME219", message, side.where, f"{side.name}.root")
-    if not any(pattern.is_plain for pattern in patterns):
-        message = "none of the target's tensors is a plain file name, so there is nothing to write"
-        yield Problem("ME223", message, target.where, "target.tensors")
 
 
 def _dtypes_asked_for(mapping: Mapping) -> Iterator[Problem]:
@@ -262,10 +254,10 @@ def _one_count(pattern: FilePattern, mapping: Mapping) -> Iterator[Problem]:
 
 def _doubled_paths(mapping: Mapping) -> Iterator[Problem]:
     """Config paths of the target that two fields write, whatever holds."""
-    for layout in mapping.source.layouts():
+    for layout in mapping.layouts():
         writers: dict[str, ConfigField] = {}
         for field in mapping.fields.values():
-            for path in field.paths("target", layout) if field.when is None else ():
+            for path in field.paths("target", layout) if "target" not in field.whens else ():
                 other = writers.setdefault(str(path), field)
                 if other is not field:
                     message = f"{path} is written twice: by {other.name} ({other.where}) too"
@@ -275,7 +267,7 @@ def _doubled_paths(mapping: Mapping) -> Iterator[Problem]:
 def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
     """Keys that two rules name in the same words, whatever holds."""
     always = [rule for rule in mapping.rules if not rule.when and not rule.optional]
-    layouts = list(mapping.source.layouts())
+    layouts = list(mapping.layouts())
     for first, second in combinations(always, 2):
         if not any(first.holds_in(one) and second.holds_in(one) for one in layouts):
             continue

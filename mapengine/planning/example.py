@@ -7,20 +7,16 @@ planned with no file at all; `example_files` writes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 from mapengine.binding import config_values
-from mapengine.binding.binding import Binding, bind
-from mapengine.binding.config_values import ValueProblem
-from mapengine.binding.inventory import Address, Inventory, ResolvedFile, index_names
-from mapengine.binding.names import ModelNames, Scope, Settings, UnboundName
+from mapengine.binding.binding import bind
+from mapengine.binding.inventory import Address, Inventory, ResolvedFile
+from mapengine.binding.names import ModelNames, Settings, UnboundName
+from mapengine.binding.outputs import home, output_files
 from mapengine.errors import MappingError, Problem
 from mapengine.language.expressions import ExpressionError
-from mapengine.language.mapping import MISSING, FilePattern, Layout, Mapping
-from mapengine.language.patterns import KeyPattern
+from mapengine.language.mapping import MISSING, Layout, Mapping
 from mapengine.planning.expand import MOST_KEYS, Step, expand
 from mapengine.planning.lowering import shape_of
 from mapengine.specs import (
@@ -56,7 +52,11 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
     for step in expansion.steps:
         for address, spec in _specs(step, binding.names).items():
-            name, key = _home(address, files, binding)
+            found = home(address, binding.ranks, files, mapping.source.root)
+            if found is None:
+                message = f"{address[0]} belongs to no file of the example"
+                raise MappingError(Problem("ME223", message, mapping.source.where))
+            name, key = found
             strides = contiguous_strides(spec.shape)
             by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
     contents = {name: FileContents(0, tensors) for name, tensors in by_file.items()}
@@ -101,79 +101,18 @@ def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
     return specs
 
 
-# -- files ------------------------------------------------------------------------------------
-
-
-def _patterns(mapping: Mapping, layout: Layout) -> list[FilePattern]:
-    """The files a layout is written as: its patterns if it has any, else its first plain name."""
-    patterns = mapping.source.files(layout)
-    with_indices = [p for p in patterns if p.pattern.names or p.prefix]
-    plain = [p for p in patterns if p.is_plain] or [_named(p) for p in patterns if p.is_glob]
-    if any(pattern.prefix for pattern in with_indices):  # what has no prefix is in a file beside
-        return with_indices + plain[:1]
-    return with_indices or plain[:1]
-
-
-def _named(glob: FilePattern) -> FilePattern:
-    """A file that a glob finds: `*.safetensors` is written as `model.safetensors`."""
-    return replace(glob, pattern=KeyPattern.parse(glob.pattern.text.replace("*", "model")))
-
-
 def _file_names(mapping: Mapping, layout: Layout) -> list[ResolvedFile]:
     """Every file of the example, with its indices and what its keys hang below."""
     nothing = Inventory("the example", frozenset())
     names = ModelNames(mapping, nothing, layout, Settings(dict(mapping.example or {})))
-    files: dict[str, ResolvedFile] = {}
-    for pattern in _patterns(mapping, layout):
-        try:
-            for file in _files_of(pattern, names):
-                files.setdefault(file.name, file)
-        except ExpressionError as error:
-            where = error.where or pattern.where
-            raise MappingError(Problem("ME223", str(error), where, "", error.help)) from None
-        except UnboundName:
-            _check_complete(names)
-            raise MappingError(*names.problems) from None
-    return list(files.values())
-
-
-def _files_of(pattern: FilePattern, names: ModelNames) -> Iterator[ResolvedFile]:
-    indices = index_names(pattern, names.mapping.dims.get, names.known)
-    ranges = []
-    for name in indices:
-        values = names.range_of(name)
-        values = _counted(pattern, names) if values is None else values
-        if values is None:
-            message = f"how many files there are of {pattern.pattern.text!r} is not said"
-            raise ValueProblem(message, f"give {name!r} a range under dims")
-        ranges.append(values)
-    for chosen in product(*ranges):
-        inside = dict(zip(indices, chosen, strict=True))
-        scope = Scope(names, inside)
-        prefix = pattern.prefix.fill(scope) if pattern.prefix else ""
-        yield ResolvedFile(pattern.pattern.fill(scope), tuple(inside.items()), prefix)
-
-
-def _counted(pattern: FilePattern, names: ModelNames) -> Sequence[int | str] | None:
-    """The range of an index without one in `dims`: by the field that counts the files, if any."""
-    question = (("count", (pattern.pattern.text,)),)
-    for field in names.mapping.fields.values():
-        compute = field.compute
-        if compute is not None and compute.calls == question and not compute.names:
-            return range(names.value(field.name))
-    return None
-
-
-def _home(address: Address, files: Sequence[ResolvedFile], binding: Binding) -> tuple[str, str]:
-    """The file a tensor is written to, and its key there: the longest prefix has it."""
-    key, rank = address
-    wanted = set(zip(binding.ranks, rank, strict=True))
-    fit = [f for f in files if key.startswith(f.prefix) and wanted <= set(f.indices)]
-    if fit:
-        file = max(fit, key=lambda file: len(file.prefix))
-        return file.name, binding.mapping.source.root + key.removeprefix(file.prefix)
-    message = f"{key} belongs to no file of the example"
-    raise MappingError(Problem("ME223", message, binding.mapping.source.where))
+    try:
+        return output_files(names, mapping.source)
+    except ExpressionError as error:
+        where = error.where or mapping.source.where
+        raise MappingError(Problem("ME223", str(error), where, "", error.help)) from None
+    except UnboundName:
+        _check_complete(names)
+        raise MappingError(*names.problems) from None
 
 
 def _config(mapping: Mapping, layout: Layout) -> dict[str, Any]:

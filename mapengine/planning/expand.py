@@ -39,16 +39,16 @@ class Family(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One rule at one index: the source tensors it takes and the target keys it makes.
+    """One rule at one index: the tensors it takes of the side that is read, and those it makes.
 
-    The rule's `loops` have `values` there.
+    On the way back these are the rule's targets and its sources. Its `loops` have `values` there.
     """
 
     rule: Rule
     loops: tuple[str, ...]
     values: tuple[int | str, ...]
     sources: Family[Address]
-    targets: Family[str]
+    targets: Family[Address]
 
     @property
     def indices(self) -> dict[str, int | str]:
@@ -130,23 +130,34 @@ def fan_labels(
 
 
 def _steps(rule: Rule, binding: Binding, ranges: Ranges) -> Iterator[Step]:
-    names, ranks = binding.names, binding.ranks
-    loops, source_fans, target_fans = fan_labels(rule, binding.mapping.dims)
-    sources = KeyMaker(rule.sources, names, loops, source_fans, ranges)
-    targets = KeyMaker(rule.targets, names, loops, target_fans, ranges)
-    source_labels = (*sources.labels, *ranks)
-    source_ranges = (*sources.ranges, *(binding.rank_ranges[name] for name in ranks))
-    each_rank = list(product(*(binding.rank_ranges[name] for name in ranks)))
+    loops, *fans = fan_labels(rule, binding.mapping.dims)
+    sides = (binding.read.name, binding.write.name)
+    taken, made = fans if sides[0] == "source" else reversed(fans)
+    sources = _Addresses(
+        KeyMaker(rule.keys(sides[0]), binding.names, loops, taken, ranges), binding.rank_ranges
+    )
+    targets = _Addresses(
+        KeyMaker(rule.keys(sides[1]), binding.names, loops, made, ranges),
+        binding.written_rank_ranges,
+    )
     for values in product(*(ranges[name] for name in loops)):
         if rule.when:
             indices = dict(zip(loops, values, strict=True))
-            if not all(names.holds(when, indices) for when in rule.when):
+            if not all(binding.names.holds(when, indices) for when in rule.when):
                 continue
-        addresses = tuple([(key, rank) for key in sources.keys(values) for rank in each_rank])
-        yield Step(
-            rule,
-            loops,
-            values,
-            Family(source_labels, source_ranges, addresses),
-            Family(targets.labels, targets.ranges, tuple(targets.keys(values))),
-        )
+        yield Step(rule, loops, values, sources.at(values), targets.at(values))
+
+
+class _Addresses:
+    """The tensors of one side of a rule: its keys, once for each value of the file indices."""
+
+    def __init__(self, keys: KeyMaker, ranks: AnyMapping[str, tuple[int | str, ...]]) -> None:
+        self._keys = keys
+        self._labels: tuple[Label, ...] = (*keys.labels, *ranks)
+        self._ranges = (*keys.ranges, *ranks.values())
+        self._ranks = list(product(*ranks.values()))
+
+    def at(self, values: tuple[int | str, ...]) -> Family[Address]:
+        """Those where the rule's loops have `values`. Raises `ExpressionError`."""
+        members = tuple([(key, rank) for key in self._keys.keys(values) for rank in self._ranks])
+        return Family(self._labels, self._ranges, members)

@@ -131,7 +131,7 @@ def reorder(family: Family[Any], labels: Sequence[Label]) -> Family[Any]:
     return Family(tuple(labels), ranges, tuple(members))
 
 
-def settle(family: Family[Tensor], targets: Family[str]) -> tuple[Tensor, ...]:
+def settle(family: Family[Tensor], targets: Family[Any]) -> tuple[Tensor, ...]:
     """The members in the order of the target keys. Raises where a fan is left over or lacking."""
     if family.labels != targets.labels:
         _check_labels(family, targets)
@@ -141,7 +141,7 @@ def settle(family: Family[Tensor], targets: Family[str]) -> tuple[Tensor, ...]:
     return settled.members
 
 
-def _check_labels(family: Family[Tensor], targets: Family[str]) -> None:
+def _check_labels(family: Family[Tensor], targets: Family[Any]) -> None:
     """Raises `OpError` unless both have the same labels, in whatever order."""
     left = [label for label in family.labels if label not in targets.labels]
     if left:

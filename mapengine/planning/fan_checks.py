@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from mapengine.binding.binding import ranks_of
 from mapengine.errors import OpError, Problem, suggest
-from mapengine.language.mapping import Mapping, OpCall, Rule
+from mapengine.language.mapping import SIDES, Mapping, OpCall, Rule
 from mapengine.ops import OPS, Fan, Op
 from mapengine.ops.rearrange import parse_axes
 from mapengine.planning.expand import Family, Label, fan_labels
@@ -27,22 +27,24 @@ def loops_of(rule: Rule, mapping: Mapping) -> tuple[str, ...]:
 def check_fans(mapping: Mapping) -> Iterator[Problem]:
     """What an op names that is not there, and what is left over or lacking at a target."""
     known = {*mapping.dims, *mapping.fields}  # what is unknown is told as such
-    for layout in mapping.source.layouts():
-        ranks = ranks_of(mapping, mapping.source, layout)
+    for layout in mapping.layouts():
+        ranks, written = (ranks_of(mapping, mapping.sides[name], layout) for name in SIDES)
         for rule in mapping.rules:
             if rule.holds_in(layout) and _names_of(rule) <= known:
-                yield from _check_rule(rule, mapping, ranks)
+                yield from _check_rule(rule, mapping, ranks, written)
 
 
 def _names_of(rule: Rule) -> set[str]:
     return set().union(*(pattern.names for pattern in (*rule.sources, *rule.targets)))
 
 
-def _check_rule(rule: Rule, mapping: Mapping, ranks: tuple[str, ...]) -> Iterator[Problem]:
+def _check_rule(
+    rule: Rule, mapping: Mapping, ranks: tuple[str, ...], written: tuple[str, ...]
+) -> Iterator[Problem]:
     loops, source, target = fan_labels(rule, mapping.dims)
     family = _family([*source, *ranks], len(rule.sources))
-    wanted = _family(target, len(rule.targets))
-    known = [n for n in (*mapping.dims, *ranks) if n not in loops]
+    wanted = _family([*target, *written], len(rule.targets))
+    known = [n for n in dict.fromkeys((*mapping.dims, *ranks, *written)) if n not in loops]
     for call in rule.ops:
         try:
             family = _after(family, call, known, rule)
@@ -51,7 +53,7 @@ def _check_rule(rule: Rule, mapping: Mapping, ranks: tuple[str, ...]) -> Iterato
             yield error.at(call.where, call.path)
             return
     try:
-        settle(family, cast("Family[str]", wanted))
+        settle(family, wanted)
     except OpError as error:
         yield error.at(rule.where, rule.path)
 

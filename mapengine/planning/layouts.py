@@ -42,7 +42,7 @@ def choose_layout(
     if problems := list(settings_problems(mapping, settings)):
         raise PlanError(*problems)
     side = mapping.sides[read]
-    layouts = layouts_with(side, wanted)
+    layouts = layouts_with(mapping, wanted, read)
     if len(layouts) == 1:
         return bind(mapping, inventory, layouts[0], settings, read)
     fits = [_shallow(mapping, inventory, layout, settings, read) for layout in layouts]
@@ -60,15 +60,20 @@ def choose_layout(
     return nearest[0].binding
 
 
-def layouts_with(side: Side, wanted: Layout | None) -> list[Layout]:
-    """The layouts of a side that have all the names wanted. Raises `PlanError` for none."""
-    layouts = [layout for layout in side.layouts() if wanted is None or wanted <= layout]
-    if not layouts:
-        known = [one.name for choice in side.choices for one in choice]
-        name = "+".join(sorted(wanted or ()))
-        hint = suggest(name, known) or f"layouts: {', '.join(known) or 'none'}"
+def layouts_with(mapping: Mapping, wanted: Layout | None, read: str = "source") -> list[Layout]:
+    """The layouts of the side that is read, each with the first of the side that is written.
+
+    All have the names wanted, of either side. Raises `PlanError` where there is none.
+    """
+    sides = mapping.sides[read], *(side for name, side in mapping.sides.items() if name != read)
+    known = frozenset[str]().union(*(side.layout_names for side in sides))
+    names = wanted or frozenset()
+    fit = [[one for one in s.layouts() if names & s.layout_names <= one] for s in sides]
+    if not names <= known or not all(fit):
+        name = "+".join(sorted(names))
+        hint = suggest(name, known) or f"layouts: {', '.join(sorted(known)) or 'none'}"
         raise PlanError(Problem("ME422", f"there is no layout {name!r}", help=hint))
-    return layouts
+    return [one | fit[1][0] for one in fit[0]]
 
 
 def _several_fit(fits: list[Fit], inventory: Inventory, side: Side) -> list[Problem]:
@@ -104,7 +109,7 @@ def _shallow(
 
 def _required_but_absent(names: ModelNames) -> Iterator[str]:
     settings, mapping = names.settings, names.mapping
-    preset = mapping.presets.get(settings.preset or "", {})
+    preset, named = mapping.presets.get(settings.preset or "", {}), mapping.named()
     for field in mapping.fields.values():
         paths = field.paths(names.side.name, names.layout)
         stands_in = (
@@ -113,7 +118,8 @@ def _required_but_absent(names: ModelNames) -> Iterator[str]:
         if (
             paths
             and not stands_in
-            and field.when is None
+            and not field.whens
+            and (field.name in named or field.paths(names.other.name, names.layout))
             and all(names.at(path) is ABSENT for path in paths)
         ):
             yield str(paths[0])

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
 from mapengine.binding.binding import Binding
 from mapengine.binding.config_values import ValueProblem, told
+from mapengine.binding.inventory import Address
 from mapengine.binding.names import ModelNames, Scope, UnboundName
 from mapengine.errors import OpError, Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import OpCall, Rule
-from mapengine.ops import Axes, Op
-from mapengine.ops.rearrange import axis_names
+from mapengine.ops import Op
 from mapengine.planning.expand import Family, Label, Step
 from mapengine.planning.families import apply_op, bind_op, settle
 from mapengine.specs import StoredTensor
 from mapengine.views import Lazy, View
 
-Made = tuple[str, Lazy, Rule]
+Made = tuple[Address, Lazy, Rule]
 
 
 class StopStep(Exception):
@@ -39,7 +40,8 @@ def lower(steps: Sequence[Step], binding: Binding) -> tuple[list[Made], list[Pro
 class _Lowering:
     def __init__(self, binding: Binding) -> None:
         self.binding = binding
-        self.made: dict[str, Made] = {}
+        self.backwards = binding.read.name != "source"
+        self.made: dict[Address, Made] = {}
         self.problems: dict[tuple[str, str], Problem] = {}
         self._ops: dict[int, Op] = {}
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -50,26 +52,29 @@ class _Lowering:
             stored = [tensors[address] for address in step.sources.members]
         except KeyError:  # the missing ones are told once, for all rules together
             raise StopStep from None
-        self._check_shapes(step, stored)
+        if not self.backwards:
+            self._check_shapes(step, stored)
         family: Family[Any] = Family(
             step.sources.labels, step.sources.ranges, tuple(View.of(one) for one in stored)
         )
-        for call in rule.ops:
+        for call in reversed(rule.ops) if self.backwards else rule.ops:
             family = self._apply(step, call, family)
         try:
-            made = settle(family, step.targets)
+            made = cast("Sequence[Lazy]", settle(family, step.targets))
         except OpError as error:
             self._note(error.at(rule.where, rule.path))
             raise StopStep from None
-        for key, tensor in zip(step.targets.members, made, strict=True):
-            self._keep(key, cast("Lazy", tensor), rule)
+        if self.backwards:
+            self._check_shapes(step, made)
+        for address, tensor in zip(step.targets.members, made, strict=True):
+            self._keep(address, tensor, rule)
 
-    def _keep(self, key: str, tensor: Lazy, rule: Rule) -> None:
-        if key in self.made:
-            other = self.made[key][2]
-            message = f"{key} is made twice: by {other.path} ({other.where}) too"
+    def _keep(self, address: Address, tensor: Lazy, rule: Rule) -> None:
+        if address in self.made:
+            other = self.made[address][2]
+            message = f"{address[0]} is made twice: by {other.path} ({other.where}) too"
             self._note(Problem("ME313", message, rule.where, rule.path), rule.path + other.path)
-        self.made[key] = (key, tensor, rule)
+        self.made[address] = (address, tensor, rule)
 
     def _note(self, problem: Problem, cause: str = "") -> None:
         self.problems.setdefault((problem.path, cause or problem.message), problem)
@@ -98,14 +103,14 @@ class _Lowering:
             return known
         ranges = self._ranges(step, family)
         op = bind_op(call, scope, ranges, len(ranges.get(None, ())))
-        axes = [a.pattern for a in vars(op).values() if isinstance(a, Axes)]
-        names = _names_in(call.arguments.values()).union(*map(axis_names, axes))
-        if not self._depends(names, step):
+        if self.backwards:
+            op = op.inverse()
+        if not self._depends(call.names, step):
             self._ops[id(call)] = op
         return op
 
     def _ranges(self, step: Step, family: Family[Any]) -> dict[Label, Sequence[int | str]]:
-        """The ranges an op may name: what is there, and what the target wants."""
+        """The ranges an op may name: what is there, and what is wanted."""
         ranges: dict[Label, Sequence[int | str]] = {}
         for name in self.binding.mapping.dims:
             size = self.binding.names.range_of(name)
@@ -117,13 +122,14 @@ class _Lowering:
 
     # -- shapes -------------------------------------------------------------------------------
 
-    def _check_shapes(self, step: Step, stored: Sequence[StoredTensor]) -> None:
+    def _check_shapes(self, step: Step, tensors: Sequence[StoredTensor | Lazy]) -> None:
+        """Holds the tensors of the source, read or made, to what their rule says of them."""
         rule = step.rule
         if not rule.shapes:
             return
-        each = len(stored) // len(rule.sources)
+        each = len(tensors) // len(rule.sources)
         wrong = False
-        for i, one in enumerate(stored):
+        for i, one in enumerate(tensors):
             wanted = rule.shapes[i // each]
             sizes = self._shape(step, wanted)
             if one.spec.shape != sizes:
@@ -147,7 +153,7 @@ class _Lowering:
             self._shapes[id(wanted)] = sizes
         return sizes
 
-    def _depends(self, names: set[str], step: Step) -> bool:
+    def _depends(self, names: AbstractSet[str], step: Step) -> bool:
         """Whether any of `names` may be another value at another index."""
         return not self.binding.names.indices_of(names).isdisjoint(step.loops)
 
@@ -155,7 +161,7 @@ class _Lowering:
         self,
         step: Step,
         i: int,
-        stored: StoredTensor,
+        tensor: StoredTensor | Lazy,
         wanted: tuple[Expression, ...],
         sizes: tuple[int, ...],
     ) -> Problem:
@@ -164,10 +170,12 @@ class _Lowering:
         used = sorted(_names_in(wanted) & names.mapping.fields.keys())
         scope = Scope(names, step.indices)
         origins = "; ".join(f"{n} {told(scope.name(n))} ({names.origins[n]})" for n in used)
-        message = (
-            f"{step.sources.members[i][0]} is {list(stored.spec.shape)} in {stored.location.file}, "
-            f"and [{text}] is {list(sizes)}"
-        )
+        found = list(tensor.spec.shape)
+        if isinstance(tensor, StoredTensor):
+            told_of = f"{step.sources.members[i][0]} is {found} in {tensor.location.file}"
+        else:
+            told_of = f"{step.targets.members[i][0]} would be {found}"
+        message = f"{told_of}, and [{text}] is {list(sizes)}"
         return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
 
 
@@ -180,12 +188,5 @@ def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tup
     return sizes
 
 
-def _names_in(values: Any) -> set[str]:
-    """The names in expressions, however they are nested in tuples."""
-    names: set[str] = set()
-    for value in values:
-        if isinstance(value, Expression):
-            names |= value.names
-        elif isinstance(value, tuple):
-            names |= _names_in(value)
-    return names
+def _names_in(sizes: Sequence[Expression]) -> frozenset[str]:
+    return frozenset[str]().union(*(size.names for size in sizes))

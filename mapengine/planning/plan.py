@@ -43,11 +43,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class PlannedTensor:
-    """A tensor of the output: what it is, what it is made of, and the rule that says so."""
+    """A tensor of the output: what it is, what it is made of, and the rule that says so.
+
+    `rank` are the file indices that stand in no key: one key may be in several files.
+    """
 
     key: str
     content: Lazy
     rule: Rule
+    rank: tuple[int | str, ...] = ()
 
     @property
     def spec(self) -> TensorSpec:
@@ -159,8 +163,8 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
     options = options or Options()
     written = binding.names.settings.dtype or binding.write.dtype
     tensors = [
-        PlannedTensor(key, _cast(content, written, rule), rule)
-        for key, content, rule in _proven(binding)
+        PlannedTensor(key, _cast(content, written, rule), rule, rank)
+        for (key, rank), content, rule in _proven(binding)
     ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
@@ -193,7 +197,7 @@ def _clashes(plan: Plan) -> list[Problem]:
     names = Counter([*(s.name for s in plan.shards), *plan.companions, *plan.configs, RECEIPT])
     if plan.index:
         names[plan.index] += 1
-    where = plan.mapping.target.where
+    where = plan.binding.write.where
     return [
         Problem("ME602", f"two files of the output are called {name}", where)
         for name, count in sorted(names.items())

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from mapengine.binding.outputs import home
 from mapengine.errors import PlanError, Problem
 from mapengine.specs import INDEX_SUFFIX, SUFFIXES
 
@@ -13,49 +17,88 @@ if TYPE_CHECKING:
     from mapengine.binding.binding import Binding
     from mapengine.planning.plan import PlannedTensor
 
+_PART = re.compile(r"-[0-9]{5,}-of-[0-9]{5,}\.[a-z]+$")
 _NUMBER = re.compile(r"([0-9]+)")
 _OWN_NAMES = {"safetensors": "model.safetensors", "torch": "pytorch_model.bin"}
 
 
+Shards = list[tuple[str, "tuple[PlannedTensor, ...]"]]
+
+
 def shard_names(
     tensors: Sequence[PlannedTensor], binding: Binding, format: str | None, limit: int
-) -> tuple[str, list[tuple[str, tuple[PlannedTensor, ...]]]]:
-    """The format, and each file's name with its tensors, in the natural order of their keys."""
-    from huggingface_hub import split_state_dict_into_shards_factory
+) -> tuple[str, Shards]:
+    """The format, and each file's name with its tensors, in the natural order of their keys.
 
-    plain = [p.pattern.text for p in binding.write.files(binding.layout) if p.is_plain]
+    The tensors have the keys they have in the files. Raises `PlanError`.
+    """
     if format not in (None, *_OWN_NAMES):
         known = ", ".join(_OWN_NAMES)
         raise PlanError(
             Problem("ME601", f"there is no format {format!r}", help=f"there are {known}")
         )
-    if not plain:
+    files = binding.outputs
+    if not files:
         raise PlanError(
-            Problem("ME601", f"the {binding.write.name} names no single file", binding.write.where)
+            Problem("ME601", f"the {binding.write.name} names no file", binding.write.where)
         )
-    name = plain[0]
-    stem, dot, suffix = name.rpartition(".")
-    own = SUFFIXES.get(dot + suffix, "safetensors")
+    own = SUFFIXES.get(PurePath(files[0].name).suffix, "safetensors")
+    ordered = sorted(tensors, key=lambda tensor: natural(tensor.key))
+    if len(files) > 1 or files[0].indices or files[0].prefix:
+        if format not in (None, own):
+            message = f"the {binding.write.name} is files of its own names, and those are {own}"
+            raise PlanError(Problem("ME601", message, binding.write.where))
+        return own, _housed(ordered, binding)
+    stem, _, suffix = files[0].name.rpartition(".")
     if format is not None and format != own:
-        stem, dot, suffix = _OWN_NAMES[format].rpartition(".")
-    ordered = {tensor.key: tensor for tensor in sorted(tensors, key=lambda t: natural(t.key))}
+        stem, _, suffix = _OWN_NAMES[format].rpartition(".")
+    whole = binding.write.name == "source" and (format or own) == "torch"  # nobody cut those
+    root = binding.write.root
+    keyed = [replace(tensor, key=root + tensor.key) if root else tensor for tensor in ordered]
+    return format or own, _cut(keyed, stem, suffix, sys.maxsize if whole else limit)
+
+
+def _cut(tensors: Sequence[PlannedTensor], stem: str, suffix: str, limit: int) -> Shards:
+    """One file, or several of at most `limit` bytes."""
+    from huggingface_hub import split_state_dict_into_shards_factory
+
+    by_key = {tensor.key: tensor for tensor in tensors}
     split = split_state_dict_into_shards_factory(
-        ordered,
+        by_key,
         get_storage_size=lambda tensor: tensor.spec.nbytes,
         get_storage_id=lambda _: None,
         filename_pattern=f"{stem}{{suffix}}.{suffix}",
         max_shard_size=limit,
     )
     files = [
-        (file, tuple(ordered[key] for key in keys))
+        (file, tuple(by_key[key] for key in keys))
         for file, keys in sorted(split.filename_to_tensors.items())
     ]
-    return format or own, files or [(f"{stem}.{suffix}", ())]
+    return files or [(f"{stem}.{suffix}", ())]
+
+
+def _housed(tensors: Sequence[PlannedTensor], binding: Binding) -> Shards:
+    """Each tensor in the file that its file indices, or the beginning of its key, name."""
+    shards: dict[str, list[PlannedTensor]] = {file.name: [] for file in binding.outputs}
+    problems: dict[str, Problem] = {}
+    for tensor in tensors:
+        address = (tensor.key, tensor.rank)
+        found = home(address, binding.written_ranks, binding.outputs, binding.write.root)
+        if found is None:
+            message = f"{tensor.key} belongs to no file of the {binding.write.name}"
+            rule = tensor.rule
+            problems.setdefault(rule.path, Problem("ME601", message, rule.where, rule.path))
+            continue
+        name, key = found
+        shards[name].append(replace(tensor, key=key))
+    if problems:
+        raise PlanError(*problems.values())
+    return [(name, tuple(held)) for name, held in shards.items()]
 
 
 def index_name(shards: Sequence[str]) -> str | None:
     """The name of the index that several shards want: `model.safetensors.index.json`."""
-    if len(shards) < 2:
+    if not shards or not _PART.search(shards[0]):
         return None
     stem, _, suffix = shards[0].rpartition(".")
     return f"{stem.rsplit('-', 3)[0]}.{suffix}{INDEX_SUFFIX}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from mapengine.errors import printable
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import OpCall, Rule
+from mapengine.language.mapping import SIDES, OpCall, Rule
 from mapengine.planning.plan import Plan
 from mapengine.report.units import size_text
 from mapengine.specs import TensorSpec
@@ -49,10 +49,14 @@ def _row(rule: Rule, specs: Counter[TensorSpec]) -> Row:
 def plan_text(plan: Plan, working_memory: int) -> str:
     """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
     rows = plan_rows(plan)
-    cells = [_cells(row) for row in rows]
-    scopes = [row.rule.scope for row in rows]
+    sides = plan.binding.read.name, plan.binding.write.name
+    cells = [_cells(row, sides) for row in rows]
+    scopes = [_scopes(row.rule, sides) for row in rows]
     table = _aligned([_HEADINGS, *cells], right={0, 4, 7})
-    lines = [f"{plan.mapping.name}: {plan.mapping.title}", f"  {_indices(plan)}", "", table[0]]
+    title = f"{plan.mapping.name}: {plan.mapping.title}"
+    if plan.binding.read.name != "source":
+        title += ", and this is the way back"
+    lines = [title, f"  {_indices(plan)}", "", table[0]]
     for line, scope, before in zip(table[1:], scopes, [("", ""), *scopes], strict=False):
         if scope != before:
             lines.append(f"      {scope[0]} → {scope[1]}")
@@ -63,20 +67,35 @@ def plan_text(plan: Plan, working_memory: int) -> str:
 _HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _scopes(rule: Rule, sides: Sequence[str]) -> tuple[str, ...]:
+    """What stands before a rule's keys, on the side that is read and on the other."""
+    return tuple(rule.scope[SIDES.index(side)] for side in sides)
+
+
+def _cells(row: Row, sides: Sequence[str]) -> tuple[str, ...]:
     """A rule as a row, its keys without what its scope puts before them."""
-    source, target = row.rule.scope
+    taken, made = (
+        ", ".join(p.text.removeprefix(scope) for p in row.rule.keys(side))
+        for side, scope in zip(sides, _scopes(row.rule, sides), strict=True)
+    )
     return (
         str(row.rule.where.line),
-        ", ".join(p.text.removeprefix(source) for p in row.rule.sources),
+        taken,
         "→",
-        ", ".join(p.text.removeprefix(target) for p in row.rule.targets),
+        made,
         str(row.count),
         _some(row.shapes),
         _some(row.dtypes),
         size_text(row.nbytes),
-        "; ".join(map(call_text, row.rule.ops)),
+        "; ".join(_ops(row.rule, sides)),
     )
+
+
+def _ops(rule: Rule, sides: Sequence[str]) -> list[str]:
+    """The ops in the order in which they are done, in the words of the file."""
+    if sides[0] == "source":
+        return [call_text(call) for call in rule.ops]
+    return [f"undo {call_text(call)}" for call in reversed(rule.ops)]
 
 
 def _totals(plan: Plan, working_memory: int) -> list[str]:
@@ -101,7 +120,7 @@ def _indices(plan: Plan) -> str:
         told.append(
             f"{name} 0…{len(values) - 1}" if isinstance(values, range) else f"{name}: {words}"
         )
-    for rank, values in plan.binding.rank_ranges.items():
+    for rank, values in (plan.binding.rank_ranges | plan.binding.written_rank_ranges).items():
         if rank not in plan.mapping.dims:
             told.append(f"{rank} 0…{len(values) - 1}")
     return " · ".join(told)
@@ -142,6 +161,7 @@ def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "mapping": {"name": plan.mapping.name, "sha256": plan.mapping.sha256},
         "fingerprint": plan.fingerprint,
+        "reads": plan.binding.read.name,
         "layout": sorted(plan.binding.layout),
         "format": plan.format,
         "rules": [
