@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,8 @@ class Job:
 
     `values` are config names set by hand, `dtype` casts every floating tensor, `layout` names the
     layout that is read, where it cannot be told from the files, or the one that is written. With
-    `reverse` the folder `source` holds the mapping's target, and its source is written.
+    `reverse` the folder `source` holds the mapping's target, and its source is written. With `then`
+    what comes of it goes through that mapping too, forwards or backwards, and is never written.
     """
 
     mapping: PathLike | Mapping
@@ -78,6 +79,8 @@ class Job:
     format: str | None = None
     max_shard_size: int = DEFAULT_SHARD_SIZE
     reverse: bool = False
+    then: PathLike | Mapping | None = None
+    then_reverse: bool = False
 
     @property
     def read(self) -> str:
@@ -87,6 +90,26 @@ class Job:
     @property
     def settings(self) -> Settings:
         return Settings(dict(self.values or {}), self.preset, self.dtype)
+
+    def parted(self, first: Mapping, second: Mapping) -> tuple[Job, Job]:
+        """A job for each mapping: what is set goes to the one that knows it.
+
+        A name that both know goes to both, and one that neither knows to the first, which will say
+        so. A layout that both know is the second's, for the first one's shows in the files.
+        """
+        values, chosen = dict(self.values or {}), self.chosen or frozenset()
+        last = frozenset[str]().union(*(side.layout_names for side in second.sides.values()))
+        ours = {n: v for n, v in values.items() if n in first.fields or n not in second.fields}
+        theirs = {n: v for n, v in values.items() if n in second.fields}
+        known = self.preset in second.presets
+        mine = None if known and self.preset not in first.presets else self.preset
+        return (
+            replace(self, mapping=first, values=ours, preset=mine, dtype=None, format=None,
+                    layout="+".join(chosen - last) or None, then=None),
+            replace(self, mapping=second, values=theirs, preset=self.preset if known else None,
+                    layout="+".join(chosen & last) or None, then=None,
+                    reverse=self.then_reverse),
+        )  # fmt: skip
 
     @property
     def options(self) -> Options:
@@ -103,6 +126,12 @@ def plan(job: Job) -> Plan:
     from mapengine.planning.layouts import choose_layout
 
     mapping = load(job.mapping)
+    if job.then is not None:
+        from mapengine.planning.composition import followed
+
+        second = load(job.then)
+        one, two = job.parted(mapping, second)
+        return followed(plan(one), second, two.settings, two.chosen, two.read, job.options)
     inventory = take_inventory(Path(job.source), mapping, mapping.sides[job.read])
     binding = choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
     return make_plan(binding, job.options)

@@ -85,6 +85,8 @@ _JOB_OPTIONS = (
     click.option("--preset", help="A named set of config values of the mapping."),
     click.option("--reverse", is_flag=True,
                  help="The way back: the folder holds the target, its source is written."),
+    click.option("--then", help="A mapping that goes on from there, with no files in between."),
+    click.option("--then-reverse", is_flag=True, help="That one backwards."),
     click.option("--layout", help="The layout: of the source, where its files do not tell; "
                                   "or of the side that is written."),
     click.option("--dtype", type=_DTYPES, help="Cast every floating tensor that no rule casts."),
@@ -111,6 +113,7 @@ def _job(source: Path, given: dict[str, Any]) -> Job:
     return Job(
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
         given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
+        given["then"], given["then_reverse"],
     )  # fmt: skip
 
 

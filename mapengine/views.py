@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides, shared_spec
 
@@ -29,6 +29,10 @@ class ValueOp(Protocol):
     """An op on each element by itself: what a `Mapped` tensor needs to know of it."""
 
     def result(self, dtype: str) -> str: ...
+
+    def exactness(self, dtype: str) -> Any: ...
+
+    def undoes(self, other: ValueOp, dtype: str) -> bool: ...
 
 
 class Lazy(ABC):
@@ -61,6 +65,10 @@ class Lazy(ABC):
     @abstractmethod
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         """What this tensor is made of, one step down."""
+
+
+Content = StoredTensor | Lazy
+"""A tensor of a checkpoint: there in a file, or still to be made."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +208,9 @@ class Mapped(Lazy):
     dtype: str
 
     @staticmethod
-    def of(op: ValueOp, content: Lazy) -> Mapped:
+    def of(op: ValueOp, content: Lazy) -> Lazy:
+        if isinstance(content, Mapped) and op.undoes(content.op, content.content.dtype):
+            return content.content
         return Mapped(op, content, content.shape, op.result(content.dtype))
 
     def permute(self, dims: Sequence[int]) -> Lazy:

@@ -29,7 +29,8 @@ from mapengine.language.mapping import (
     Mapping,
     Side,
 )
-from mapengine.specs import DTYPES, StoredTensor
+from mapengine.specs import DTYPES
+from mapengine.views import Content
 
 MOST_IGNORED = 1_000_000
 
@@ -51,7 +52,7 @@ class Binding:
     files: tuple[ResolvedFile, ...]
     ranks: tuple[str, ...]
     rank_ranges: dict[str, tuple[int | str, ...]]
-    tensors: dict[Address, StoredTensor]
+    tensors: dict[Address, Content]
     outputs: tuple[ResolvedFile, ...]
     written_ranks: tuple[str, ...]
     written_rank_ranges: dict[str, tuple[int | str, ...]]

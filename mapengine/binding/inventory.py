@@ -14,7 +14,8 @@ from mapengine.binding.config_values import ValueProblem
 from mapengine.errors import Problem
 from mapengine.language.expressions import Names
 from mapengine.language.mapping import FilePattern
-from mapengine.specs import FileContents, StoredTensor
+from mapengine.specs import FileContents
+from mapengine.views import Content, Lazy
 
 MOST_FILES = 100_000
 Indices = tuple[tuple[str, int | str], ...]
@@ -25,13 +26,23 @@ Address = tuple[str, tuple[int | str, ...]]
 _WIDEST_GAP = 8
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file of a plan, as if it were there: its tensors are still to be made."""
+
+    tensors: Mapping[str, Lazy]
+    size: int
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Inventory:
     """One folder: the names in it, the headers of its tensor files, its config files parsed."""
 
     folder: str
     names: frozenset[str]
-    files: Mapping[str, FileContents] = field(default_factory=dict)
+    files: Mapping[str, FileContents | PlannedFile] = field(default_factory=dict)
     configs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -166,9 +177,10 @@ def _some(names: list[str]) -> str:
 
 def addressed(
     inventory: Inventory, files: Sequence[ResolvedFile], ranks: Sequence[str], root: str = ""
-) -> tuple[dict[Address, StoredTensor], list[Problem]]:
+) -> tuple[dict[Address, Content], list[Problem]]:
     """Every tensor of `files` by key and rank, and a problem for each that is there twice."""
-    tensors: dict[Address, StoredTensor] = {}
+    tensors: dict[Address, Content] = {}
+    homes: dict[Address, str] = {}
     doubles: dict[tuple[str, str], list[str]] = {}
     for file in files:
         indices = dict(file.indices)
@@ -178,10 +190,10 @@ def addressed(
                 continue
             address = (file.prefix + key[len(root) :], rank)
             if address in tensors:
-                pair = (tensors[address].location.file, file.name)
+                pair = (homes[address], file.name)
                 doubles.setdefault(pair, []).append(address[0])
             else:
-                tensors[address] = stored
+                tensors[address], homes[address] = stored, file.name
     return tensors, [
         Problem(
             "ME513",

@@ -27,7 +27,8 @@ from mapengine.language.mapping import (
 )
 from mapengine.language.patterns import KeyPattern
 from mapengine.language.reader import read_path
-from mapengine.specs import DTYPES, StoredTensor
+from mapengine.specs import DTYPES
+from mapengine.views import Content
 
 LARGEST_RANGE = 1_000_000
 """More members than any index of a real model has: a larger size in a config is a lie."""
@@ -95,7 +96,7 @@ class ModelNames:
         self._ranges: dict[str, range] = {}
         self._working: list[str] = []
         self.failed: set[str] = set()
-        self._tensors: dict[str, StoredTensor] | None = None
+        self._tensors: dict[str, Content] | None = None
 
     # -- names ------------------------------------------------------------------------------
 
@@ -255,7 +256,7 @@ class ModelNames:
 
     # -- the headers that are read ------------------------------------------------------------
 
-    def tensors(self) -> dict[str, StoredTensor]:
+    def tensors(self) -> dict[str, Content]:
         """The tensors of this layout's files by key, as they stand in the files."""
         if self._tensors is None:
             self._tensors = {}

@@ -111,16 +111,28 @@ def _index(plan: Plan) -> dict[str, Any]:
 
 def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
     """What was written, from what, by which mapping. The same inputs give the same receipt."""
-    settings = plan.binding.names.settings
     return {
         "format_version": RECEIPT_VERSION,
         "mapengine": __version__,
+        **_made_by(plan),
+        "after": _made_by(plan.after) if plan.after else None,
+        "source": {"files": plan.source_files},
+        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+    }
+
+
+def _made_by(plan: Plan) -> dict[str, Any]:
+    """The mapping, in which direction, with what was set by hand."""
+    settings = plan.binding.names.settings
+    return {
         "mapping": {
             "name": plan.mapping.name,
             "model": plan.binding.write.model,
             "sha256": plan.mapping.sha256,
             "text": plan.mapping.document.text,
         },
+        "reads": plan.binding.read.name,
+        "layout": sorted(plan.binding.layout),
         "fingerprint": plan.fingerprint,
         "options": {
             "dtype": settings.dtype,
@@ -129,7 +141,4 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
             "preset": settings.preset,
             "set": dict(settings.values),
         },
-        "reads": plan.binding.read.name,
-        "source": {"layout": sorted(plan.binding.layout), "files": plan.source_files},
-        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
     }

@@ -73,8 +73,7 @@ def write_shards(
     format = FORMATS[plan.format]
     budget, workers = plan.budget(workers, memory)
     run = EXECUTORS["local"]
-    contents = plan.binding.names.inventory.files
-    with SourceFiles(source, {name: contents[name] for name in plan.source_files}) as files:
+    with SourceFiles(source, plan.stored) as files:
         files.check()
         reader = Reader(files.opened, budget)
         past_cache = sync and direct.is_possible(folder)

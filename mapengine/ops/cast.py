@@ -10,6 +10,7 @@ from mapengine.errors import OpError
 from mapengine.ops.elementwise import Elementwise
 from mapengine.ops.op import Exactness, Op, argument
 from mapengine.specs import DTYPES
+from mapengine.views import ValueOp
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +80,9 @@ class Cast(Elementwise):
                 code="ME305",
                 help="`overflow: saturate` or `overflow: allow` says that this is meant",
             )
+
+    def undoes(self, other: ValueOp, dtype: str) -> bool:
+        return isinstance(other, Cast) and self.to == dtype and widens(dtype, other.to)
 
     def inverse(self) -> Cast:
         if self.from_ is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from mapengine.ops.op import Op, one
 from mapengine.ops.tensor import Tensor, deferred, dtype_name
+from mapengine.views import ValueOp
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +24,10 @@ class Elementwise(Op):
     @abstractmethod
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """The new elements. Raises `OpError` where a value does not survive."""
+
+    def undoes(self, other: ValueOp, dtype: str) -> bool:
+        """Whether this after `other`, on values of `dtype`, gives every one of them back."""
+        return False
 
     def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         tensor = one(tensors)

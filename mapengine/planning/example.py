@@ -63,12 +63,12 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
     return Inventory("the example", bare.names, contents, configs)
 
 
-def example_settings(mapping: Mapping, layout: Layout) -> Settings:
-    """What of the example no file of it can say, and so must be set."""
+def example_settings(mapping: Mapping, layout: Layout, read: str = "source") -> Settings:
+    """What of the example no file of the side that is read can say, and so must be set."""
     values = {
         name: value
         for name, value in (mapping.example or {}).items()
-        if name in mapping.fields and not mapping.fields[name].paths("source", layout)
+        if name in mapping.fields and not mapping.fields[name].paths(read, layout)
     }
     return Settings(values)
 

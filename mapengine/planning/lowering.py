@@ -17,7 +17,7 @@ from mapengine.ops import Op
 from mapengine.planning.expand import Family, Label, Step
 from mapengine.planning.families import apply_op, bind_op, settle
 from mapengine.specs import StoredTensor
-from mapengine.views import Lazy, View
+from mapengine.views import Content, Lazy, View
 
 Made = tuple[Address, Lazy, Rule]
 
@@ -55,7 +55,9 @@ class _Lowering:
         if not self.backwards:
             self._check_shapes(step, stored)
         family: Family[Any] = Family(
-            step.sources.labels, step.sources.ranges, tuple(View.of(one) for one in stored)
+            step.sources.labels,
+            step.sources.ranges,
+            tuple(View.of(one) if isinstance(one, StoredTensor) else one for one in stored),
         )
         for call in reversed(rule.ops) if self.backwards else rule.ops:
             family = self._apply(step, call, family)
@@ -122,7 +124,7 @@ class _Lowering:
 
     # -- shapes -------------------------------------------------------------------------------
 
-    def _check_shapes(self, step: Step, tensors: Sequence[StoredTensor | Lazy]) -> None:
+    def _check_shapes(self, step: Step, tensors: Sequence[Content]) -> None:
         """Holds the tensors of the source, read or made, to what their rule says of them."""
         rule = step.rule
         if not rule.shapes:
@@ -161,7 +163,7 @@ class _Lowering:
         self,
         step: Step,
         i: int,
-        tensor: StoredTensor | Lazy,
+        tensor: Content,
         wanted: tuple[Expression, ...],
         sizes: tuple[int, ...],
     ) -> Problem:
@@ -171,10 +173,12 @@ class _Lowering:
         scope = Scope(names, step.indices)
         origins = "; ".join(f"{n} {told(scope.name(n))} ({names.origins[n]})" for n in used)
         found = list(tensor.spec.shape)
-        if isinstance(tensor, StoredTensor):
+        if self.backwards:
+            told_of = f"{step.targets.members[i][0]} would be {found}"
+        elif isinstance(tensor, StoredTensor):
             told_of = f"{step.sources.members[i][0]} is {found} in {tensor.location.file}"
         else:
-            told_of = f"{step.targets.members[i][0]} would be {found}"
+            told_of = f"{step.sources.members[i][0]} is {found}"
         message = f"{told_of}, and [{text}] is {list(sizes)}"
         return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
 

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mapengine.binding.binding import Binding
@@ -25,7 +25,7 @@ from mapengine.planning.expand import expand
 from mapengine.planning.lowering import Made, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, shard_names
-from mapengine.specs import DTYPES, RECEIPT, TensorSpec
+from mapengine.specs import DTYPES, RECEIPT, FileContents, TensorSpec
 from mapengine.views import Lazy, Mapped
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
@@ -82,7 +82,15 @@ class Plan:
     format: str
     shards: tuple[Shard, ...]
     options: Options
-    source_files: dict[str, int] = field(default_factory=dict)
+    stored: AnyMapping[str, FileContents]
+    """The files that are read, by name."""
+    after: Plan | None = None
+    """The plan whose output is read, though it is never written."""
+
+    @property
+    def source_files(self) -> dict[str, int]:
+        """Their sizes in bytes."""
+        return {name: contents.size for name, contents in self.stored.items()}
 
     @property
     def mapping(self) -> Mapping:
@@ -99,8 +107,7 @@ class Plan:
     @property
     def notes(self) -> list[tuple[str, str]]:
         """What is worth telling of the files that are read: file, and note."""
-        files = self.binding.names.inventory.files
-        return [(name, note) for name in self.source_files for note in files[name].notes]
+        return [(name, note) for name, file in self.stored.items() for note in file.notes]
 
     @property
     def index(self) -> str | None:
@@ -148,6 +155,7 @@ class Plan:
     def fingerprint(self) -> str:
         """One hash for all that decides the output: mapping, source headers, options."""
         parts = {
+            "after": self.after and self.after.fingerprint,
             "mapping": self.mapping.sha256,
             "layout": sorted(self.binding.layout),
             "files": self.source_files,
@@ -158,8 +166,11 @@ class Plan:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def make_plan(binding: Binding, options: Options | None = None) -> Plan:
-    """The plan of a bound mapping. Raises `PlanError` with everything that stands in its way."""
+def make_plan(binding: Binding, options: Options | None = None, after: Plan | None = None) -> Plan:
+    """The plan of a bound mapping. Raises `PlanError` with everything that stands in its way.
+
+    Where what is read is itself the plan `after`, that one's files are read.
+    """
     options = options or Options()
     written = binding.names.settings.dtype or binding.write.dtype
     tensors = [
@@ -167,8 +178,10 @@ def make_plan(binding: Binding, options: Options | None = None) -> Plan:
         for (key, rank), content, rule in _proven(binding)
     ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
-    sizes = {f.name: binding.names.inventory.files[f.name].size for f in binding.files}
-    plan = Plan(binding, format, tuple(Shard(*shard) for shard in shards), options, sizes)
+    files = {f.name: binding.names.inventory.files[f.name] for f in binding.files}
+    stored = {name: file for name, file in files.items() if isinstance(file, FileContents)}
+    cut = tuple(Shard(*shard) for shard in shards)
+    plan = Plan(binding, format, cut, options, after.stored if after else stored, after)
     if clashes := _clashes(plan):
         raise PlanError(*clashes)
     return plan

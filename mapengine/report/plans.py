@@ -53,15 +53,19 @@ def plan_text(plan: Plan, working_memory: int) -> str:
     cells = [_cells(row, sides) for row in rows]
     scopes = [_scopes(row.rule, sides) for row in rows]
     table = _aligned([_HEADINGS, *cells], right={0, 4, 7})
-    title = f"{plan.mapping.name}: {plan.mapping.title}"
-    if plan.binding.read.name != "source":
-        title += ", and this is the way back"
-    lines = [title, f"  {_indices(plan)}", "", table[0]]
+    lines = [*_titles(plan), f"  {_indices(plan)}", "", table[0]]
     for line, scope, before in zip(table[1:], scopes, [("", ""), *scopes], strict=False):
         if scope != before:
             lines.append(f"      {scope[0]} → {scope[1]}")
         lines.append(line)
     return printable("\n".join([*lines, "", *_totals(plan, working_memory)]))
+
+
+def _titles(plan: Plan) -> list[str]:
+    before = _titles(plan.after) if plan.after else []
+    back = "" if plan.binding.read.name == "source" else ", backwards"
+    then = "then " if before else ""
+    return [*before, f"{then}{plan.mapping.name}: {plan.mapping.title}{back}"]
 
 
 _HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
@@ -101,11 +105,10 @@ def _ops(rule: Rule, sides: Sequence[str]) -> list[str]:
 def _totals(plan: Plan, working_memory: int) -> list[str]:
     count = sum(len(shard.tensors) for shard in plan.shards)
     files = [*plan.configs, *plan.companions]
-    files_word = "file" if len(plan.shards) == 1 else "files"
+    shards = f"{len(plan.shards)} {plan.format} file{'' if len(plan.shards) == 1 else 's'}"
     return [
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
-        f"{size_text(plan.bytes_written)} written · {len(plan.shards)} {plan.format} {files_word} "
-        f"of at most {size_text(plan.options.max_shard_size)} · "
+        f"{size_text(plan.bytes_written)} written · {shards} · "
         f"working memory at most {size_text(working_memory)}",
         f"also: {', '.join(files)}",
         "every source tensor is used, every target tensor is made once",
@@ -113,7 +116,8 @@ def _totals(plan: Plan, working_memory: int) -> list[str]:
 
 
 def _indices(plan: Plan) -> str:
-    told = ["+".join(sorted(plan.binding.layout))] if plan.binding.layout else []
+    sides = [side for side in (plan.binding.read, plan.binding.write) if side.choices]
+    told = [" → ".join(side.layout_name(plan.binding.layout) for side in sides)] if sides else []
     for name in plan.mapping.dims:
         values = plan.binding.names.range_of(name) or ()
         words = " ".join(map(str, values))

@@ -1,0 +1,208 @@
+"""What a mapping claims of itself, proven on its example: forward and back, element by element.
+
+Every element of the example's source has a number of its own. The plan is run on those numbers:
+each must come to one place of the target, and the way back must bring it to where it began.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from mapengine.binding import config_values
+from mapengine.binding.binding import bind
+from mapengine.binding.config_values import told
+from mapengine.errors import PlanError, Problem
+from mapengine.language.mapping import Rule
+from mapengine.ops import Exactness
+from mapengine.ops.cast import widens
+from mapengine.planning.example import example_settings
+from mapengine.planning.plan import Plan, PlannedTensor, make_plan
+from mapengine.planning.planned import planned_inventory
+from mapengine.specs import StoredTensor
+from mapengine.views import Agreed, Content, Joined, Lazy, Mapped, View
+
+Ids = np.ndarray[Any, np.dtype[np.int64]]
+
+_WEAKEST_LAST = list(Exactness)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one rule does to its tensors, and on how many of them it was tried."""
+
+    rule: Rule
+    exactness: Exactness
+    tensors: int
+    elements: int
+
+
+def prove(plan: Plan) -> list[Claim]:
+    """Takes the plan of an example back, and compares what comes of it with where it began.
+
+    Raises `PlanError` with everything that is lost, is doubled or does not come back.
+    """
+    elements = _Elements(plan)
+    there = {tensor.key: elements.of(tensor.content) for tensor in plan.tensors}
+    problems = list(_used_once(plan, there, elements))
+    if not problems and (back := way_back(plan)):
+        problems = [*_moved(plan, back, elements), *_other_configs(plan, back)]
+    if problems:
+        raise PlanError(*problems)
+    return _claims(plan)
+
+
+def way_back(plan: Plan) -> Plan | None:
+    """The plan from what an example's plan makes to the example; None if a rule is one-way.
+
+    Raises `PlanError` where it cannot be made.
+    """
+    if any(exactness(tensor) is Exactness.ONE_WAY for tensor in plan.tensors):
+        return None
+    read, layout = plan.binding.write.name, plan.binding.layout
+    settings = example_settings(plan.mapping, layout, read)
+    back = bind(plan.mapping, planned_inventory(plan), layout, settings, read)
+    return make_plan(back, after=plan)
+
+
+def exactness(tensor: PlannedTensor) -> Exactness:
+    """What becomes of a tensor's values on the way."""
+    by_rule = any(call.name == "cast" for call in tensor.rule.ops)
+    found = [Exactness.EXACT]
+    inside: list[Content] = [tensor.content]
+    while inside:
+        one = inside.pop()
+        if isinstance(one, Mapped):
+            found.append(_exactness(one, by_rule))
+        inside += one.inputs() if isinstance(one, Lazy) else ()
+    return max(found, key=_WEAKEST_LAST.index)
+
+
+def _exactness(mapped: Mapped, by_rule: bool) -> Exactness:
+    claimed: Exactness = mapped.op.exactness(mapped.content.dtype)
+    if claimed is Exactness.ONE_WAY and not by_rule:  # its side's `dtype`: nothing is to be undone
+        return Exactness.WIDENING if widens(mapped.content.dtype, mapped.dtype) else Exactness.LOSSY
+    return claimed
+
+
+class _Elements:
+    """The numbers of all elements of a plan's source, and where they are in views of it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._first: dict[int, int] = {}
+        self.stored: list[tuple[str, StoredTensor]] = []
+        count = 0
+        for file in plan.stored.values():
+            for key, one in file.tensors.items():
+                self._first[id(one)] = count
+                self.stored.append((key, one))
+                count += one.spec.numel
+        self.same_as = np.arange(count)
+        """Of each element the one that it must be equal to: itself, or one it was taken for."""
+
+    def of(self, content: Content) -> Ids:
+        """The elements of a tensor, in its shape."""
+        match content:
+            case StoredTensor():
+                start = self._first[id(content)]
+                return np.arange(start, start + content.spec.numel).reshape(content.spec.shape)
+            case View():
+                return _seen(content, self.of(content.source).reshape(-1))
+            case Joined():
+                return np.concatenate([self.of(one) for one in content.members], content.dim)
+            case Mapped():
+                return self.of(content.content)
+            case Agreed():
+                first, *others = (self.of(one) for one in content.members)
+                for other in others:
+                    self.same_as[other] = self.same_as[first]
+                return first
+        raise TypeError(f"no elements of a {type(content).__name__}")
+
+
+def _seen(view: View, flat: Ids) -> Ids:
+    if view.spec.numel == 0:
+        return np.empty(view.shape, np.int64)
+    parts = [part for axis in view.axes for part in axis]
+    strides = [stride * flat.itemsize for _, stride in parts]
+    return as_strided(flat[view.offset :], [n for n, _ in parts], strides).reshape(view.shape)
+
+
+def _used_once(plan: Plan, there: dict[str, Ids], elements: _Elements) -> Iterator[Problem]:
+    """Elements that come to several places of the target, or to none."""
+    uses = np.zeros(len(elements.same_as), np.int64)
+    by_rule: dict[str, list[PlannedTensor]] = {}
+    for tensor in plan.tensors:
+        by_rule.setdefault(tensor.rule.path, []).append(tensor)
+    for tensors in by_rule.values():
+        rule = tensors[0].rule
+        found = np.concatenate([there[tensor.key].reshape(-1) for tensor in tensors])
+        if any(call.name == "copy" for call in rule.ops):
+            found = np.unique(found)
+        counts = np.bincount(elements.same_as[found], minlength=len(uses))
+        if (counts > 1).any():
+            message = (
+                f"{rule} writes {int((counts > 1).sum())} elements of the example several times"
+            )
+            yield Problem("ME320", message, rule.where, rule.path)
+        uses += counts
+    for key, stored in elements.stored:
+        lost = int((uses[elements.same_as[elements.of(stored)]] == 0).sum())
+        if lost:
+            message = f"{lost} of the {stored.spec.numel} elements of {key} come to no target"
+            yield Problem("ME320", message, plan.mapping.target.where)
+
+
+def _moved(plan: Plan, back: Plan, elements: _Elements) -> Iterator[Problem]:
+    """Elements that the way back brings to another place than they came from."""
+    told: set[str] = set()
+    for shard in back.shards:
+        for tensor in shard.tensors:
+            rule = tensor.rule
+            began = plan.stored[shard.name].tensors.get(tensor.key)
+            if began is None or rule.path in told:
+                continue
+            came, wanted = elements.of(tensor.content), elements.of(began)
+            if came.shape != wanted.shape:
+                message = f"{tensor.key} comes back as {list(came.shape)}, not {list(wanted.shape)}"
+            else:
+                wrong = np.argwhere(elements.same_as[came] != elements.same_as[wanted])
+                if not len(wrong):
+                    continue
+                at = [int(i) for i in wrong[0]]
+                message = (
+                    f"{len(wrong)} of the {wanted.size} elements of {tensor.key} do not come back "
+                    f"to where they were; the first is {at}"
+                )
+            told.add(rule.path)
+            yield Problem("ME320", message, rule.where, rule.path)
+
+
+def _other_configs(plan: Plan, back: Plan) -> Iterator[Problem]:
+    """What the example's config says, and the config that comes back does not."""
+    for file, config in plan.binding.names.inventory.configs.items():
+        for leaf in config_values.leaves(config):
+            was = config_values.look_up(config, leaf)
+            found = config_values.look_up(back.configs.get(file), leaf)
+            if found is config_values.ABSENT or not config_values.equal(was, found):
+                now = "nothing" if found is config_values.ABSENT else told(found)
+                message = f"{file}: {'.'.join(leaf)} was {told(was)}, and comes back as {now}"
+                yield Problem("ME320", message, plan.mapping.source.where)
+
+
+def _claims(plan: Plan) -> list[Claim]:
+    tensors: dict[str, list[PlannedTensor]] = {}
+    for tensor in plan.tensors:
+        tensors.setdefault(tensor.rule.path, []).append(tensor)
+    return [_claim(made) for made in tensors.values()]
+
+
+def _claim(tensors: Sequence[PlannedTensor]) -> Claim:
+    kinds = Counter(map(exactness, tensors))
+    weakest = max(kinds, key=_WEAKEST_LAST.index)
+    return Claim(tensors[0].rule, weakest, len(tensors), sum(t.spec.numel for t in tensors))
