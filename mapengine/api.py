@@ -29,6 +29,7 @@ from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 if TYPE_CHECKING:
     from mapengine.checkpoints.execute import Result
     from mapengine.checkpoints.shards import Progress
+    from mapengine.planning.proof import Claim
 
 PathLike = str | Path
 
@@ -176,6 +177,31 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
     except MapengineError as error:
         return list(error.problems)
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was proven of a mapping: a claim for each rule, in how many layouts, and notes."""
+
+    claims: list[Claim]
+    layouts: int
+    notes: list[Problem]
+
+
+def prove(mapping: PathLike | Mapping) -> Proof:
+    """Takes the mapping's example forward and back in every layout, element by element.
+
+    Raises `MapengineError` with what does not come back to where it was.
+    """
+    from mapengine.planning import proof
+    from mapengine.planning.lints import irreversible, unseen, untried
+
+    loaded = load(mapping)
+    layouts = list(loaded.layouts())
+    claims = proof.merged([proof.prove(check_example(loaded, layout)) for layout in layouts])
+    tried = {claim.rule.path for claim in claims}
+    notes = [*irreversible(loaded), *unseen(loaded), *untried(loaded, tried)]
+    return Proof(claims, len(layouts), notes)
 
 
 def check_example(

@@ -236,24 +236,44 @@ def _print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> 
 @cli.command(epilog="Example: mapengine validate mappings/")
 @click.argument("files", nargs=-1, required=True, type=_PATH)
 @click.option("-s", "--source", type=_PATH, help="Check against its headers too.")
+@click.option("--prove", is_flag=True, help="Take the example forward and back, and compare.")
 @_JSON
-def validate(files: Sequence[Path], source: Path | None, as_json: bool) -> None:
+def validate(files: Sequence[Path], source: Path | None, prove: bool, as_json: bool) -> None:
     """Check mapping files: YAML, schema, expressions, patterns, and the plan of their example.
 
     A folder means the .yaml files in it. Needs neither torch nor the model.
     """
     from mapengine import api
+    from mapengine.errors import MapengineError
 
     found: dict[str, list[Problem]] = {}
-    for file in _mapping_files(files):
-        found[str(file)] = api.validate(str(file), source)
+    proofs: dict[str, api.Proof] = {}
+    for file in map(str, _mapping_files(files)):
+        found[file] = api.validate(file, source)
+        if prove and not found[file]:
+            try:
+                proofs[file] = api.prove(file)
+            except MapengineError as error:
+                found[file] = list(error.problems)
     problems = [problem for one in found.values() for problem in one]
     if as_json:
         from mapengine.report.problems import problem_dict
+        from mapengine.report.proofs import proof_dict
 
-        listed = [{"file": f, "problems": [problem_dict(p) for p in ps]} for f, ps in found.items()]
+        listed = [
+            {
+                "file": file,
+                "problems": [problem_dict(problem) for problem in listed],
+                "proof": proof_dict(proofs[file]) if file in proofs else None,
+            }
+            for file, listed in found.items()
+        ]
         _print_json({"format_version": "1.0", "files": listed, "problems": len(problems)})
     else:
+        for file, proof in proofs.items():
+            from mapengine.report.proofs import proof_text
+
+            click.echo(proof_text(file, proof))
         _print_problems(problems, err=False)
         bad = sum(bool(one) for one in found.values())
         click.echo(

@@ -107,7 +107,9 @@ def _op_schema(op: type[Op]) -> _Schema:
         return named
     bare = next(_argument_schema(a) for a in arguments if argument_name(a) == op.positional)
     kinds = bare["type"] if isinstance(bare["type"], list) else [bare["type"]]
-    return {**named, **bare, "description": named["description"], "type": ["object", *kinds]}
+    words = bare.pop("enum", None)  # of the bare value alone
+    both = {**named, **bare, "description": named["description"], "type": ["object", *kinds]}
+    return {**both, "if": {"type": kinds}, "then": {"enum": words}} if words else both
 
 
 def _op_call() -> _Schema:

@@ -57,6 +57,17 @@ def prove(plan: Plan) -> list[Claim]:
     return _claims(plan)
 
 
+def merged(claims: Sequence[Sequence[Claim]]) -> list[Claim]:
+    """The claims of several layouts: of each rule the weakest one, in the order of the file."""
+    by_rule: dict[str, Claim] = {}
+    for claim in (claim for one in claims for claim in one):
+        other = by_rule.get(claim.rule.path, claim)
+        by_rule[claim.rule.path] = max(
+            other, claim, key=lambda one: _WEAKEST_LAST.index(one.exactness)
+        )
+    return sorted(by_rule.values(), key=lambda claim: claim.rule.where.line)
+
+
 def way_back(plan: Plan) -> Plan | None:
     """The plan from what an example's plan makes to the example; None if a rule is one-way.
 

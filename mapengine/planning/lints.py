@@ -1,0 +1,109 @@
+"""What no shape can see, and what has no way back: worth a note, and no mistake by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from pathlib import PurePath
+
+from mapengine.errors import Problem
+from mapengine.language.expressions import Expression
+from mapengine.language.mapping import Mapping, OpCall, Rule
+
+_JOINS = ("concat", "stack")
+_TURNS = ("transpose", "permute", "rearrange")
+
+
+def irreversible(mapping: Mapping) -> Iterator[Problem]:
+    """What stands in the way of `--reverse`, or must be said by hand there."""
+    for rule in mapping.rules:
+        for call in rule.ops:
+            if call.name == "cast" and "from_" not in call.arguments:
+                message = "one-way, so this mapping cannot be reversed"
+                yield Problem("ME330", message, call.where, call.path, "`from:` names the way back")
+    for config in {mapping.source.config_file(layout) for layout in mapping.source.layouts()}:
+        if config and PurePath(config.file).suffix != ".json":
+            message = f"{config.file} is no JSON file, so this mapping cannot be reversed"
+            yield Problem("ME330", message, mapping.source.where, "source.config")
+    for field in mapping.fields.values():
+        goes_nowhere = field.places["source"].entries and not field.places["target"].entries
+        stands_in = field.defaults or field.value.entries or field.compute
+        if goes_nowhere and not stands_in:
+            message = f"{field.name} is written nowhere, and has no default"
+            help = f"to reverse, --set {field.name}=VALUE"
+            yield Problem("ME331", message, field.where, f"config.{field.name}", help)
+
+
+def unseen(mapping: Mapping) -> Iterator[Problem]:
+    """Mistakes that every check of shapes would let pass: an order, a turn, a swap."""
+    yield from _orders(mapping)
+    yield from _squares(mapping)
+    yield from _swaps(mapping)
+
+
+def untried(mapping: Mapping, tried: Container[str]) -> Iterator[Problem]:
+    """Rules, by path not among those `tried`, that the example says nothing of."""
+    for rule in mapping.rules:
+        if rule.path not in tried:
+            message = f"the example does not try {rule}"
+            yield Problem("ME335", message, rule.where, rule.path)
+
+
+def _orders(mapping: Mapping) -> Iterator[Problem]:
+    """Tensors of one shape that are joined: no shape tells which comes first."""
+    for rule in mapping.rules:
+        for call in rule.ops:
+            if call.name not in _JOINS:
+                continue
+            index = call.arguments.get("over")
+            words = mapping.dims.get(index) if index else tuple(p.text for p in rule.sources)
+            alike = index is not None or len(set(map(_texts, rule.shapes))) == 1
+            if isinstance(words, tuple) and len(words) > 1 and alike:
+                message = f"no shape tells the order of {', '.join(words)}"
+                yield Problem("ME332", message, call.where, call.path)
+
+
+def _squares(mapping: Mapping) -> Iterator[Problem]:
+    """Square matrices that stay as they are, beside a sibling that is turned."""
+    for group in _groups(mapping):
+        turned = [rule for rule in group if any(call.name in _TURNS[:2] for call in rule.ops)]
+        for rule in group if turned else ():
+            shape = _texts(rule.shapes[0]) if rule.shapes else ()
+            if rule not in turned and len(shape) == 2 and shape[0] == shape[1]:
+                other = turned[0]
+                message = f"square, and not turned as {other} is: no shape tells whether it should"
+                yield Problem("ME333", message, rule.where, rule.path)
+
+
+def _swaps(mapping: Mapping) -> Iterator[Problem]:
+    """Rules of one scope that could be swapped, for all that shapes and ops tell."""
+    for group in _groups(mapping):
+        alike: dict[tuple[object, ...], list[Rule]] = {}
+        for rule in group:
+            kind = (tuple(map(_texts, rule.shapes)), tuple(map(_op_text, rule.ops)))
+            alike.setdefault((*kind, tuple(w.text for w in rule.when)), []).append(rule)
+        for rules in alike.values():
+            if len(rules) > 1 and rules[0].shapes:
+                names = ", ".join(_last(rule) for rule in rules)
+                message = f"only their names tell {names} apart"
+                yield Problem("ME334", message, rules[0].where, rules[0].path)
+
+
+def _groups(mapping: Mapping) -> list[list[Rule]]:
+    """The rules by scope and layouts."""
+    groups: dict[tuple[object, ...], list[Rule]] = {}
+    for rule in mapping.rules:
+        groups.setdefault((rule.scope, rule.layouts), []).append(rule)
+    return list(groups.values())
+
+
+def _texts(shape: Sequence[Expression]) -> tuple[str, ...]:
+    return tuple(size.text for size in shape)
+
+
+def _op_text(call: OpCall) -> str:
+    return f"{call.name} {sorted((n, str(v)) for n, v in call.arguments.items())}"
+
+
+def _last(rule: Rule) -> str:
+    """The rule's keys without what its scope puts before them."""
+    return ", ".join(pattern.text.removeprefix(rule.scope[0]) for pattern in rule.sources)

@@ -1,0 +1,39 @@
+"""What was proven of a mapping, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mapengine.api import Proof
+from mapengine.errors import printable
+from mapengine.report.problems import problem_dict
+
+
+def proof_text(file: str, proof: Proof) -> str:
+    """A line for each rule with what it does to values, and what no shape can see."""
+    width = max((len(claim.exactness.value) for claim in proof.claims), default=0)
+    where = f"{proof.layouts} layouts" if proof.layouts > 1 else "its one layout"
+    lines = [f"{file}: the example goes forward and back in {where}; per rule"]
+    for claim in proof.claims:
+        name = f"{claim.rule.where.line:>6}  {claim.exactness.value.ljust(width)}  {claim.rule}"
+        lines.append(f"{name}  ×{claim.tensors}, {claim.elements:,} elements")
+    lines += [f"note: {note.where}: {note.code} {note.message}" for note in proof.notes]
+    return printable("\n".join(lines))
+
+
+def proof_dict(proof: Proof) -> dict[str, Any]:
+    return {
+        "layouts": proof.layouts,
+        "rules": [
+            {
+                "path": claim.rule.path,
+                "line": claim.rule.where.line,
+                "rule": str(claim.rule),
+                "exactness": claim.exactness.value,
+                "tensors": claim.tensors,
+                "elements": claim.elements,
+            }
+            for claim in proof.claims
+        ],
+        "notes": [problem_dict(note) for note in proof.notes],
+    }

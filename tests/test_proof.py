@@ -1,0 +1,251 @@
+"""Proofs of mappings, and what they find; and mappings one after another."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mapengine import api
+from mapengine.errors import MapengineError
+from mapengine.ops import OPS
+from mapengine.ops.rope_permute import RopePermute
+from mapengine.planning import proof
+from mapengine.planning.pieces import is_plain_copy
+
+MAPPINGS = Path(__file__).parent / "mappings"
+HEAD = """\
+mapengine: 1
+name: mapping
+source: {config: params.json, tensors: model.safetensors}
+target: {config: config.json, tensors: model.safetensors}
+"""
+
+
+def write(path, text, head=HEAD):
+    path.write_text(head + text)
+    return path
+
+
+def test_every_rule_that_ships_is_exact_and_all_of_it_comes_back():
+    for path in api.shipped_mappings().values():
+        proven = api.prove(path)
+        assert {claim.rule.path for claim in proven.claims} == {
+            rule.path for rule in api.load(path).rules
+        }
+        assert {claim.exactness.value for claim in proven.claims} == {"exact"}
+
+
+def test_ranks_and_fused_experts_are_proven_too():
+    for name in ("llama", "qwen3_moe"):
+        assert {c.exactness.value for c in api.prove(MAPPINGS / f"{name}.yaml").claims} == {"exact"}
+
+
+def test_each_rule_says_what_it_does_to_values(tmp_path):
+    text = """\
+dims: {i: 2}
+tensors:
+  - kept.{i}: {shape: [4, 3]}
+  - wide: {shape: [4], ops: [{cast: {to: float32, from: bfloat16}}]}
+  - added: {shape: [4], ops: [{add: 1}]}
+  - back:
+      shape: [4]
+      ops: [{cast: {to: float32, from: bfloat16}}, {cast: {to: bfloat16, from: float32}}]
+example: {}
+"""
+    claims = api.prove(write(tmp_path / "m.yaml", text)).claims
+    told = {str(claim.rule): (claim.exactness.value, claim.tensors) for claim in claims}
+    assert told == {
+        "kept.{i}": ("exact", 2), "wide": ("widening", 1),
+        "added": ("lossy", 1), "back": ("exact", 1),
+    }  # fmt: skip
+
+
+def test_a_one_way_rule_is_named_and_the_others_are_counted_all_the_same(tmp_path):
+    text = (
+        "tensors:\n  - v: {shape: [4]}\n  - w: {shape: [4], ops: [{cast: float16}]}\nexample: {}\n"
+    )
+    proven = api.prove(write(tmp_path / "m.yaml", text))
+    assert [claim.exactness.value for claim in proven.claims] == ["exact", "one-way"]
+    assert [(note.code, note.where.line) for note in proven.notes] == [("ME330", 7)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda self: self,
+        lambda self: type(self)(1),
+    ],
+    ids=["the op itself", "by another head count"],
+)
+def test_an_inverse_that_is_none_is_found_out(wrong, monkeypatch):
+    monkeypatch.setattr(RopePermute, "inverse", wrong)
+    with pytest.raises(MapengineError) as refused:
+        api.prove("mixtral")
+    rules = {problem.path for problem in refused.value.problems}
+    assert {problem.code for problem in refused.value.problems} == {"ME320"}
+    assert "do not come back to where they were" in refused.value.problems[0].message
+    assert len(rules) == 2
+
+
+def test_an_op_that_loses_or_doubles_elements_is_found_out(tmp_path, monkeypatch):
+    text = "tensors:\n  - w: {shape: [4, 3], ops: [{transpose: [0, 1]}]}\nexample: {}\n"
+    path = write(tmp_path / "m.yaml", text)
+
+    def first_row_twice(self, tensors):
+        (tensor,) = tensors
+        from mapengine.views import Joined
+
+        return [Joined.of([tensor.narrow(0, 0, 1), tensor.narrow(0, 0, tensor.shape[0] - 1)], 0)]
+
+    monkeypatch.setattr(OPS["transpose"], "apply", first_row_twice)
+    with pytest.raises(MapengineError) as refused:
+        api.prove(path)
+    messages = [problem.message for problem in refused.value.problems]
+    assert messages == [
+        "w writes 3 elements of the example several times",
+        "3 of the 12 elements of w come to no target",
+    ]
+
+
+def test_a_config_that_does_not_come_back_is_found_out(tmp_path):
+    text = """\
+config:
+  a: {source: a, target: a}
+  b: {source: b, target: b, values: {six: seven, eight: seven}}
+  c: {source: c, default: 5}
+tensors: [{w: {shape: [a]}}]
+example: {a: 2, b: eight, c: 6}
+"""
+    with pytest.raises(MapengineError) as refused:
+        api.prove(write(tmp_path / "m.yaml", text))
+    (problem,) = refused.value.problems
+    assert problem.message == 'params.json: b was "eight", and comes back as "six"'
+
+
+def test_what_no_shape_can_see_is_noted(tmp_path):
+    text = """\
+config: {n: n}
+dims: {w: [gate, up], i: n}
+tensors:
+  - a, b -> ab: {shape: [n, 3], ops: [{concat: {dim: 0}}]}
+  - c, d -> cd: {shape: [[n, 3], [1, 3]], ops: [{concat: {dim: 0, sizes: [n, 1]}}]}
+  - scope: x.
+    tensors:
+      - square: {shape: [n, n]}
+      - turned: {shape: [n, n], ops: [{transpose: [0, 1]}]}
+  - "{w}.e -> fused": {shape: [n], ops: [{stack: {over: w, dim: 0}}]}
+  - k: {shape: [n]}
+  - l: {shape: [n]}
+  - m: {shape: [n], when: n > 5}
+example: {n: 2}
+"""
+    notes = api.prove(write(tmp_path / "m.yaml", text)).notes
+    assert [(note.code, note.where.line) for note in notes] == [
+        ("ME332", 8), ("ME332", 14), ("ME333", 12), ("ME334", 15), ("ME335", 17),
+    ]  # fmt: skip
+
+
+def test_validate_prints_the_proof(tmp_path, capsys, monkeypatch):
+    from mapengine import cli
+
+    text = "tensors:\n  - v: {shape: [4]}\nexample: {}\n"
+    path = write(tmp_path / "m.yaml", text)
+    monkeypatch.setattr("sys.argv", ["mapengine", "validate", "--prove", "--json", str(path)])
+    assert cli.invoke() == 0
+    (file,) = json.loads(capsys.readouterr().out)["files"]
+    assert file["proof"]["rules"] == [
+        {
+            "path": "rules[0]",
+            "line": 6,
+            "rule": "v",
+            "exactness": "exact",
+            "tensors": 1,
+            "elements": 4,
+        }
+    ]
+
+
+# -- one mapping after another --------------------------------------------------------------------
+
+
+@pytest.fixture
+def example(tmp_path):
+    mapping = api.load("mixtral")
+    api.make_example(mapping, next(mapping.layouts()), tmp_path / "source")
+    return tmp_path / "source"
+
+
+def test_there_and_back_in_one_pass_only_copies(example, tmp_path):
+    job = api.Job("mixtral", example, then="mixtral", then_reverse=True)
+    plan = api.plan(job)
+    assert all(is_plain_copy(tensor.content) for tensor in plan.tensors)
+    api.run(job, tmp_path / "out", sync=False)
+    name = "consolidated.safetensors"
+    assert (tmp_path / "out" / name).read_bytes() == (example / name).read_bytes()
+    receipt = json.loads((tmp_path / "out" / "mapengine.json").read_text())
+    assert (receipt["reads"], receipt["after"]["reads"]) == ("target", "source")
+
+
+def test_one_pass_makes_what_two_runs_make(example, tmp_path):
+    job = api.Job("mixtral", example, layout="hub+huggingface", then="mixtral", then_reverse=True)
+    api.run(job, tmp_path / "one", sync=False)
+    api.run(api.Job("mixtral", example), tmp_path / "half", sync=False)
+    second = api.Job("mixtral", tmp_path / "half", layout="hub+huggingface", reverse=True)
+    api.run(second, tmp_path / "two", sync=False)
+    one, two = (torch.load(tmp_path / n / "consolidated.00.pt") for n in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    params = [(tmp_path / n / "params.json").read_text() for n in ("one", "two")]
+    assert params[0] == params[1]
+
+
+def test_casts_that_undo_one_another_are_gone(tmp_path):
+    wide = "tensors:\n  - w: {ops: [{cast: {to: float32, from: bfloat16}}]}\n"
+    path = write(tmp_path / "wide.yaml", wide)
+    (tmp_path / "in").mkdir()
+    save_file({"w": torch.rand(3, 4).bfloat16()}, tmp_path / "in" / "model.safetensors")
+    (tmp_path / "in" / "params.json").write_text("{}")
+    job = api.Job(path, tmp_path / "in", then=path, then_reverse=True)
+    (tensor,) = api.plan(job).tensors
+    assert is_plain_copy(tensor.content)
+    narrow = write(
+        tmp_path / "narrow.yaml", wide.replace("float32, from: bfloat16", "float16, from: bfloat16")
+    )
+    (tensor,) = api.plan(api.Job(narrow, tmp_path / "in", then=narrow, then_reverse=True)).tensors
+    assert not is_plain_copy(tensor.content)  # what float16 cannot hold must be noticed
+
+
+def test_what_is_set_goes_to_the_mapping_that_knows_it(tmp_path):
+    first = "config: {a: {source: a, target: a}}\ntensors: [w]\n"
+    second = (
+        "config: {a: {source: a, target: b}, c: {target: c}}\ntensors: [{w -> v: {shape: [c]}}]\n"
+    )
+    paths = (
+        write(tmp_path / "1.yaml", first),
+        write(
+            tmp_path / "2.yaml",
+            second.replace("source: {", "source: {"),
+            HEAD.replace("params", "config"),
+        ),
+    )
+    (tmp_path / "in").mkdir()
+    save_file({"w": torch.rand(3)}, tmp_path / "in" / "model.safetensors")
+    (tmp_path / "in" / "params.json").write_text('{"a": 1}')
+    job = api.Job(paths[0], tmp_path / "in", values={"a": 9, "c": 3}, then=paths[1])
+    assert api.plan(job).configs == {"config.json": {"b": 9, "c": 3}}
+    api.run(job, tmp_path / "out", sync=False)
+    assert load_file(tmp_path / "out" / "model.safetensors")["v"].shape == (3,)
+    with pytest.raises(MapengineError) as refused:
+        api.plan(api.Job(paths[0], tmp_path / "in", values={"c": 3, "d": 1}, then=paths[1]))
+    assert "d: the mapping has no such name" in str(refused.value)
+
+
+def test_claims_of_several_layouts_are_the_weakest(tmp_path):
+    claims = [
+        proof.prove(api.check_example(api.load("mixtral"), one))
+        for one in api.load("mixtral").layouts()
+    ]
+    merged = proof.merged(claims)
+    assert [claim.rule.where.line for claim in merged] == sorted(c.rule.where.line for c in merged)
