@@ -29,7 +29,7 @@ from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 if TYPE_CHECKING:
     from mapengine.checkpoints.execute import Result
     from mapengine.checkpoints.shards import Progress
-    from mapengine.planning.proof import Claim
+    from mapengine.verification.proof import Claim
 
 PathLike = str | Path
 
@@ -193,8 +193,8 @@ def prove(mapping: PathLike | Mapping) -> Proof:
 
     Raises `MapengineError` with what does not come back to where it was.
     """
-    from mapengine.planning import proof
     from mapengine.planning.lints import irreversible, unseen, untried
+    from mapengine.verification import proof
 
     loaded = load(mapping)
     layouts = list(loaded.layouts())

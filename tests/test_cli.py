@@ -134,7 +134,7 @@ def test_json_goes_to_stdout_alone_and_names_its_version(example, tmp_path):
 def test_the_plan_of_the_example_counts_and_sums(example):
     done = mapengine("plan", MAPPING, "-s", "mixtral-example/source", "--json", cwd=example)
     plan = json.loads(done.stdout)
-    assert plan["layout"] == ["mistral", "native"]
+    assert plan["layout"] == ["mistral", "native", "separate", "v4"]
     assert sum(rule["count"] for rule in plan["rules"]) == plan["totals"]["tensors"] == 69
     assert sum(shard["bytes"] for shard in plan["shards"]) == plan["totals"]["bytes_written"]
     assert plan["totals"]["bytes_read"] == plan["totals"]["bytes_written"] == 570560

@@ -109,9 +109,9 @@ BEFORE, AFTER = "-> input_layernorm", "-> post_attention_layernorm"
 K, V = "-> self_attn.k_proj", "-> self_attn.v_proj"
 TABLE, HEAD = "-> model.embed_tokens.weight", "-> lm_head.weight"
 TRANSPOSED = ", {transpose: [0, 1]}]"
-PLACE = "target: sliding_window, default: null}"
+PLACE = "    target: sliding_window\n"
 LAYER, LAYERS_BACKWARDS = "-> model.layers.{layer}", "-> model.layers.{layers - 1 - layer}"
-GATE = """    layout: native
+GATE = """    layout: native+separate
     tensors:
       - gate.weight: {shape: [experts, hidden]}
 """
@@ -141,11 +141,12 @@ MISTAKES = [
     Mistake("norms swapped", "torrent", "gqa_float32", FAR, {BEFORE: AFTER, AFTER: BEFORE}),
     Mistake("layers backwards", "torrent", "gqa_float32", FAR,
             {f"{LAYER}.\n    tensors": f"{LAYERS_BACKWARDS}.\n    tensors",
-             f"{LAYER}.block_sparse_moe.\n    layout: native":
-             f"{LAYERS_BACKWARDS}.block_sparse_moe.\n    layout: native"}),
+             f"{LAYER}.block_sparse_moe.\n    layout: native+separate":
+             f"{LAYERS_BACKWARDS}.block_sparse_moe.\n    layout: native+separate"}),
     Mistake("table and head swapped", "torrent", "gqa_float32", FAR, {TABLE: HEAD, HEAD: TABLE}),
-    Mistake("window not written", "torrent", "window_int", FAR, {PLACE: "default: null}"}),
-    Mistake("theta not written", "torrent", "theta_fraction", FAR, {"target: rope_theta ": "#"}),
+    Mistake("window not written", "torrent", "window_int", FAR, {PLACE: ""}),
+    Mistake("theta not written", "torrent", "theta_fraction", FAR,
+            {"target: {v4: rope_theta,": "target: {"}),
     Mistake("theta not read", "torrent", "gqa_float32",
             "params.json: rope_theta is read by no field", {"source: rope_theta": "#"}),
     Mistake("gate left out", "torrent", "gqa_float32", "2 tensors match no rule",

@@ -212,7 +212,8 @@ def test_the_receipt_says_what_was_written_from_what_by_which_mapping(gqa, tmp_p
     assert receipt["files"] == {name: n for name, n in sizes.items() if name != "mapengine.json"}
     assert receipt["mapping"]["name"] == "mixtral"
     assert receipt["mapping"]["text"] == text
-    assert receipt["source"]["layout"] == ["mistral", "native"]
+    assert receipt["layout"] == ["mistral", "native", "separate", "v4"]
+    assert (receipt["reads"], receipt["after"]) == ("source", None)
     checkpoint = gqa / "consolidated.00.pth"
     assert receipt["source"]["files"] == {checkpoint.name: checkpoint.stat().st_size}
     assert receipt["options"]["max_shard_size"] == 60_000

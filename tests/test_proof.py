@@ -11,8 +11,8 @@ from mapengine import api
 from mapengine.errors import MapengineError
 from mapengine.ops import OPS
 from mapengine.ops.rope_permute import RopePermute
-from mapengine.planning import proof
 from mapengine.planning.pieces import is_plain_copy
+from mapengine.verification import proof
 
 MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = """\

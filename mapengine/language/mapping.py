@@ -165,14 +165,17 @@ class OpCall:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Source patterns, target patterns, and what happens on the way."""
+    """Source patterns, target patterns, and what happens on the way.
+
+    Of each set in `layouts` one must hold: one of the rule itself, and of each scope around it.
+    """
 
     sources: tuple[KeyPattern, ...]
     targets: tuple[KeyPattern, ...]
     shapes: tuple[tuple[Expression, ...], ...]
     ops: tuple[OpCall, ...]
     when: tuple[Expression, ...]
-    layouts: tuple[frozenset[str], ...]
+    layouts: tuple[frozenset[Layout], ...]
     optional: bool
     scope: tuple[str, str]
     where: Where
@@ -183,7 +186,7 @@ class Rule:
         return self.sources if side == "source" else self.targets
 
     def holds_in(self, layout: Layout) -> bool:
-        return all(names & layout for names in self.layouts)
+        return all(any(one <= layout for one in kept) for kept in self.layouts)
 
     def __str__(self) -> str:
         sources = ", ".join(p.text for p in self.sources)

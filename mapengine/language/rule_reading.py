@@ -7,6 +7,7 @@ from typing import Any
 
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
+    Layout,
     OpCall,
     Rule,
 )
@@ -27,7 +28,7 @@ class RuleReader(Reader):
         path: Path,
         prefixes: list[tuple[str, str]],
         when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
+        layouts: tuple[frozenset[Layout], ...],
     ) -> None:
         for i, item in enumerate(items):
             at = (*path, i)
@@ -44,7 +45,7 @@ class RuleReader(Reader):
         path: Path,
         prefixes: list[tuple[str, str]],
         when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
+        layouts: tuple[frozenset[Layout], ...],
     ) -> None:
         prefix = self.attempt(lambda: split_scope(item["scope"]), (*path, "scope"), ("?", "?"))
         when, layouts = self.conditions(item, path, path_text(path), when, layouts)
@@ -57,14 +58,15 @@ class RuleReader(Reader):
         path: Path,
         name: str,
         when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
-    ) -> tuple[tuple[Expression, ...], tuple[frozenset[str], ...]]:
+        layouts: tuple[frozenset[Layout], ...],
+    ) -> tuple[tuple[Expression, ...], tuple[frozenset[Layout], ...]]:
         if "when" in body:
             when = (*when, self.expression(body["when"], (*path, "when"), f"{name}.when"))
         if "layout" in body:
             names = body["layout"]
-            kept = frozenset([names] if isinstance(names, str) else names)
-            for one in sorted(kept - self.layout_names):
+            listed = [names] if isinstance(names, str) else names
+            kept = frozenset(frozenset(one.split("+")) for one in listed)
+            for one in sorted(frozenset[str]().union(*kept) - self.layout_names):
                 self.no_layout(one, (*path, "layout"), name=f"{name}.layout")
             layouts = (*layouts, kept)
         return when, layouts
@@ -76,7 +78,7 @@ class RuleReader(Reader):
         path: Path,
         prefixes: list[tuple[str, str]],
         when: tuple[Expression, ...],
-        layouts: tuple[frozenset[str], ...],
+        layouts: tuple[frozenset[Layout], ...],
     ) -> Rule:
         name = f"rules[{len(self.rules)}]"
         where = self.where(path)

@@ -54,8 +54,8 @@ _PATHS: _Schema = {
 _LAYOUT_NAMES: _Schema = {
     "type": ["string", "array"],
     "items": {"type": "string"},
-    "description": "The layout, or the layouts, for which this is kept.",
-    "examples": ["native", ["native", "hub"]],
+    "description": "The layout for which this is kept, a list of them, or `a+b`: both at once.",
+    "examples": ["native", ["native", "hub"], "hub+fused"],
 }
 _WHEN: _Schema = {
     **_EXPRESSION,
