@@ -34,7 +34,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "torch sharded": {"format": "torch", "max_shard_size": SMALL_SHARDS},
 }
 INDEX = "model.safetensors.index.json"
-FILES, RECEIPT, CONFIG, CLASS, LOAD = range(5)
+FILES, RECEIPT, CONFIG, CLASS, LOAD, BACK = range(6)
 V5 = int(version("transformers").split(".")[0]) >= 5
 EXPERT = "model.layers.{}.block_sparse_moe.experts.{}.w1.weight"
 
@@ -56,8 +56,8 @@ def copied(converted: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 
 
 def codes(folder: Path, **options: Any) -> dict[int, set[str]]:
-    """The codes of the findings, by check, where there are any."""
-    checks = verify(folder, **options)
+    """The codes of the findings, by check, where there are any, but for the way back."""
+    checks = verify(folder, **options)[:BACK]
     return {n: {p.code for p in c.findings} for n, c in enumerate(checks) if c.findings}
 
 
@@ -75,12 +75,14 @@ def test_a_converted_folder_passes_every_check(converted, form, capfd):
         "MixtralForCausalLM, float32",
         "35 keys of MixtralForCausalLM",
         "161,152 bytes loaded",
+        "23 tensors by mixtral",
     ]
     assert capfd.readouterr() == ("", "")
 
 
 def test_without_loading_the_last_check_is_skipped(converted):
-    *checks, last = verify(converted["single"], load=False)
+    checks = verify(converted["single"], load=False)
+    last = checks.pop(LOAD)
     assert all(check.passed for check in checks)
     assert (last.findings, last.skipped) == ((), "not asked for")
 
@@ -523,7 +525,7 @@ def test_a_checkpoint_larger_than_memory_is_not_read(copied):
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     with path.open("r+b") as file:
         file.truncate(8 + len(text) + 2**40)
-    *_, in_class, loading = verify(folder)
+    *_, in_class, loading, _ = verify(folder)
     assert {problem.code for problem in in_class.findings} == {"ME731", "ME733"}
     assert loading.skipped.startswith("1,099,511,627,776 bytes are more than half of the free")
 
@@ -531,7 +533,7 @@ def test_a_checkpoint_larger_than_memory_is_not_read(copied):
 def test_a_model_larger_than_memory_is_not_made_for_a_small_checkpoint(copied):
     folder = copied("single")
     config(vocab_size=10**10)(folder)
-    *_, in_class, loading = verify(folder)
+    *_, in_class, loading, _ = verify(folder)
     assert {problem.code for problem in in_class.findings} == {"ME733"}
     assert "bytes are more than half of the free" in loading.skipped
 
@@ -615,3 +617,51 @@ def test_expected_keys_are_those_that_save_pretrained_writes(family, kind, words
     assert {k: v for k, v in expected.shapes.items() if k not in expected.tied} == saved
     assert expected.tied == tied
     assert all(check.passed or check.skipped for check in verify(tmp_path))
+
+
+# -- the way back ---------------------------------------------------------------------------------
+
+
+def edit_receipt(folder, **changes):
+    path = folder / "mapengine.json"
+    write_json(path, json.loads(path.read_text()) | changes)
+
+
+def test_a_folder_taken_back_is_held_against_the_mapping_too(converted, tmp_path):
+    run(Job(MAPPING, converted["single"], reverse=True, layout="hub"), tmp_path / "back")
+    check = verify(tmp_path / "back")[BACK]
+    assert (check.findings, check.detail) == ((), "35 tensors by mixtral")
+    path = tmp_path / "back" / "params.json"
+    write_json(path, json.loads(path.read_text()) | {"n_heads": 8})
+    assert {problem.code for problem in verify(tmp_path / "back")[BACK].findings} == {"ME311"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "codes"),
+    [
+        (lambda folder: (folder / "mapengine.json").unlink(), "skipped"),
+        (lambda folder: edit_receipt(folder, reads="nothing"), {"ME711"}),
+        (lambda folder: edit_receipt(folder, layout=7), {"ME711"}),
+        (lambda folder: edit_receipt(folder, mapping={"text": "a: ["}), {"ME101"}),
+        (lambda folder: edit_receipt(folder, mapping={"text": "name: x"}), {"ME203"}),
+        (lambda folder: edit_receipt(folder, layout=["hub", "wrong"]), {"ME422"}),
+        (lambda folder: config(num_key_value_heads=1)(folder), {"ME311"}),
+        (lambda folder: config(more=1)(folder), {"ME403"}),
+    ],
+)
+def test_what_does_not_fit_the_way_back_is_found_out(copied, spoil, codes):
+    folder = copied("single")
+    spoil(folder)
+    check = verify(folder, load=False)[BACK]
+    assert bool(check.skipped) if codes == "skipped" else {p.code for p in check.findings} == codes
+
+
+def test_a_mapping_without_a_way_back_is_not_asked(tmp_path):
+    text = MAPPING.read_text().replace(
+        "  - norm.weight -> model.norm.weight: {shape: [hidden]}\n",
+        "  - norm.weight -> model.norm.weight: {shape: [hidden], ops: [{cast: float32}]}\n",
+    )
+    (tmp_path / "mapping.yaml").write_text(text)
+    source = write_source(CASE, tmp_path / "source")
+    run(Job(tmp_path / "mapping.yaml", source), tmp_path / "out")
+    assert "one-way" in verify(tmp_path / "out", load=False)[BACK].skipped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, product
 from typing import Any
@@ -59,10 +59,17 @@ def wildcard_match(pattern: FilePattern, names: frozenset[str]) -> list[str]:
     """The names a pattern could mean: braces and `*` taken for anything, in order."""
     if pattern.is_plain:
         plain = pattern.pattern.fill({})
-        return [plain] if plain in names else []
+        return [plain] if plain in names else sorted(shards_of(plain, names))
     text = pattern.pattern.text if pattern.is_glob else pattern.pattern.wildcard()
     matches = re.compile(fnmatch.translate(text)).match
     return sorted(name for name in names if matches(name))
+
+
+def shards_of(name: str, names: Iterable[str]) -> set[str]:
+    """The names that are numbered shards of one: `model-00001-of-00002.safetensors`."""
+    stem, dot, suffix = name.rpartition(".")
+    shard = re.compile(rf"{re.escape(stem)}-[0-9]{{5,}}-of-[0-9]{{5,}}{re.escape(dot + suffix)}")
+    return {one for one in names if shard.fullmatch(one)}
 
 
 def resolve(

@@ -1,7 +1,8 @@
 """Questions about a finished checkpoint, answered as findings.
 
 A check is a function from the `Subject` to a `Check`, and one entry in `CHECKS`. What the headers
-tell keeps the codes of the readers (ME5xx); the checks' own are:
+tell keeps the codes of the readers (ME5xx), what a plan tells those of plans (ME3xx, ME4xx); the
+checks' own are:
 
 ME701  no tensor file            ME702  two checkpoints in one folder
 ME703  shards without an index   ME704  wrong total in the index
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mapengine.checkpoints.inspection import read_folder
+from mapengine.verification.back import check_back
 from mapengine.verification.check import Check
 from mapengine.verification.files import check_files, check_receipt
 from mapengine.verification.model import check_class, check_config, check_load
@@ -34,6 +36,7 @@ CHECKS: tuple[Callable[[Subject], Check], ...] = (
     check_config,
     check_class,
     check_load,
+    check_back,
 )
 
 
