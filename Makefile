@@ -28,7 +28,8 @@ bench: $(VENV)/.installed-dev
 
 golden: $(VENV)/.installed-dev
 	$(BIN)/python tests/golden/regenerate.py
-	git diff --exit-code --stat tests/golden/digests
+	$(BIN)/python tests/library/regenerate.py
+	git diff --exit-code --stat tests/golden/digests tests/library/digests
 	$(BIN)/python tests/golden/convert_cases.py build/golden
 	$(BIN)/python tests/golden/regenerate.py --check build/golden/*
 

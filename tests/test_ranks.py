@@ -13,7 +13,8 @@ from mapengine import api
 from mapengine.errors import MapengineError
 
 MAPPINGS = Path(__file__).parent / "mappings"
-LLAMA, QWEN = MAPPINGS / "llama.yaml", MAPPINGS / "qwen3_moe.yaml"
+SHIPPED = Path(__file__).parent.parent / "mappings"
+LLAMA, QWEN = SHIPPED / "llama.yaml", MAPPINGS / "qwen3_moe.yaml"
 
 
 @pytest.mark.parametrize("mapping", ["mixtral", LLAMA, QWEN], ids=str)
@@ -137,7 +138,8 @@ def by_hand(tensors, tied):
 def test_ranks_are_merged_as_by_hand(preset, table_dim, tied, ranks, tmp_path):
     tensors = whole(tied)
     source = write_llama(tmp_path / "source", tensors, ranks, table_dim)
-    result = api.run(api.Job(LLAMA, source, preset=preset), tmp_path / "out")
+    job = api.Job(LLAMA, source, preset=preset, dtype="bfloat16")  # as the script does it
+    result = api.run(job, tmp_path / "out")
     found = load_file(tmp_path / "out" / "model.safetensors")
     wanted = by_hand(tensors, tied)
     assert result.tensors == len(found) == 2 + 9 * LAYERS + (not tied)
@@ -181,7 +183,7 @@ def test_heads_that_straddle_ranks_are_merged_before_they_are_permuted(tmp_path)
     source = write_llama(tmp_path / "source", tensors, 2, 0, n_kv_heads=3)
     api.run(api.Job(LLAMA, source, preset="llama3"), tmp_path / "out")
     found = load_file(tmp_path / "out" / "model.safetensors")
-    wanted = half_split(tensors["layers.1.attention.wk.weight"], 3).to(torch.bfloat16)
+    wanted = half_split(tensors["layers.1.attention.wk.weight"], 3)
     assert torch.equal(found["model.layers.1.self_attn.k_proj.weight"], wanted)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from itertools import product
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from transformers import MixtralConfig, MixtralForCausalLM
 from mapengine import api
 from mapengine.errors import MapengineError
 
-MAPPINGS = Path(__file__).parent / "mappings"
 cases = pytest.mark.parametrize("case", CASES.values(), ids=str)
 
 
@@ -74,9 +72,10 @@ def test_the_example_comes_back_in_every_layout(layout, tmp_path):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_checkpoint_in_ranks_comes_back_in_as_many_files(ranks, tmp_path):
-    text = (MAPPINGS / "llama.yaml").read_text().replace("{ranks: 2,", f"{{ranks: {ranks},")
+    text = api.shipped_mappings()["llama"].read_text()
+    text = text.replace("{ranks: 2,", f"{{ranks: {ranks},")
     (tmp_path / "mapping.yaml").write_text(text)
-    layout = frozenset({"flat"})
+    layout = frozenset({"flat", "v4"})
     source, back = there_and_back(
         tmp_path / "mapping.yaml", layout, tmp_path, ranks=ranks, multiple=32
     )

@@ -24,7 +24,10 @@ from golden import compare, sources  # noqa: E402
 from golden.cases import CASES  # noqa: E402
 
 TORCH, TRANSFORMERS = "2.13.0", "4.45.2"
-REQUIREMENTS = ([f"torch=={TORCH}", "numpy<2"], [f"transformers=={TRANSFORMERS}", "numpy<2"])
+REQUIREMENTS = (
+    [f"torch=={TORCH}", "numpy<2"],
+    [f"transformers=={TRANSFORMERS}", "accelerate==1.0.1", "sentencepiece", "numpy<2"],
+)
 
 
 def official_python(folder: Path) -> Path:

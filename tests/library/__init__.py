@@ -1,0 +1,1 @@
+"""The mappings that ship, held to the official scripts on small checkpoints."""

@@ -1,0 +1,50 @@
+"""What is on record of the official scripts' outputs, and how folders are compared with it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from golden import compare
+from safetensors.torch import load_file
+from torch import Tensor
+
+DIGESTS = Path(__file__).parent / "digests"
+
+
+def recorded(mapping: str) -> dict[str, Any]:
+    """The records of a mapping's cases, by name."""
+    text = (DIGESTS / f"{mapping}.json").read_text(encoding="utf-8")
+    cases: dict[str, Any] = json.loads(text)["cases"]
+    return cases
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a folder by file and key, whatever the format; nested keys with slashes."""
+    found: dict[str, Tensor] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors":
+            found |= {f"{path.name}:{key}": one for key, one in load_file(path).items()}
+        elif path.suffix in (".pt", ".pth", ".bin"):
+            state = torch.load(path, weights_only=True)
+            found |= {f"{path.name}:{key}": one for key, one in _flat(state)}
+    return found
+
+
+def _flat(state: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Tensor]]:
+    flat: list[tuple[str, Tensor]] = []
+    for key, value in state.items():
+        if isinstance(value, Tensor):
+            flat.append((prefix + key, value))
+        elif isinstance(value, Mapping):
+            flat += _flat(value, f"{prefix}{key}/")
+    return flat
+
+
+def digest_of_source(folder: Path) -> str:
+    """One SHA-256 over all tensors and configs of a source."""
+    configs = "".join(path.read_text() for path in sorted(folder.glob("*.json")))
+    return compare.digest_of_all(
+        tensors_of(folder) | {"configs": torch.tensor(list(configs.encode()), dtype=torch.uint8)}
+    )

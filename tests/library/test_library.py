@@ -1,0 +1,63 @@
+"""Each mapping that ships gives what the official script gave, and takes it back."""
+
+import pytest
+import torch
+from golden import compare
+from transformers import AutoConfig
+
+from library import records
+from library.cases import CASES
+from mapengine import api
+from mapengine.planning.example import example_settings
+
+cases = pytest.mark.parametrize("case", CASES.values(), ids=str)
+
+
+@pytest.fixture
+def converted(case, tmp_path):
+    """The source, what becomes of it, what had to be set, and the script's record."""
+    values = case.write_source(tmp_path / "source")
+    record = records.recorded(case.mapping)[case.name]
+    assert records.digest_of_source(tmp_path / "source") == record["source"], (
+        "regenerate the record"
+    )
+    api.run(case.job(tmp_path / "source", values), tmp_path / "there", sync=False)
+    return tmp_path / "source", tmp_path / "there", values, record
+
+
+@cases
+def test_tensors_and_configs_are_those_of_the_script(converted, case):
+    _, there, _, record = converted
+    assert compare.tensor_differences(there, record) == []
+    found = compare.file_differences(there, record)
+    assert [line for line in found if line.split(":")[0] not in case.aside] == []
+    assert len(found) == len(case.aside)  # each of them is still needed
+    if record["generation_config"] is not None:
+        assert compare.file_differences(there, record, "generation_config") == []
+
+
+@cases
+def test_it_loads_into_the_class_with_nothing_missing_or_left(converted, case):
+    import transformers
+
+    _, there, _, _ = converted
+    config = AutoConfig.from_pretrained(there)
+    kind = getattr(transformers, config.architectures[0])
+    _, told = kind.from_pretrained(there, output_loading_info=True, dtype=torch.float32)
+    assert not any(told.values()), told
+
+
+@cases
+def test_it_comes_back(converted, case, tmp_path):
+    source, there, _, _ = converted
+    values = example_settings(case.loaded(), case.chosen, "target").values
+    job = case.job(there, values, reverse=True)
+    api.run(job, tmp_path / "back", sync=False)
+    began, came = records.tensors_of(source), records.tensors_of(tmp_path / "back")
+    assert compare.digest_of_all(came) == compare.digest_of_all(began)
+
+
+def test_every_mapping_that_ships_has_a_record():
+    held = {path.stem for path in records.DIGESTS.glob("*.json")} | {"mixtral"}
+    assert held == api.shipped_mappings().keys()
+    assert {case.mapping for case in CASES.values()} | {"mixtral"} == held
