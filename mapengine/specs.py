@@ -12,7 +12,13 @@ RECEIPT = "mapengine.json"
 
 
 INDEX_SUFFIX = ".index.json"
-SUFFIXES = {".safetensors": "safetensors", ".pt": "torch", ".pth": "torch", ".bin": "torch"}
+SUFFIXES = {
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+    ".ckpt": "torch",
+}
 """The format that the suffix of a tensor file promises."""
 
 

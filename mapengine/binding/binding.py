@@ -98,7 +98,7 @@ def bind(
     files, found = _files(names)
     problems += found
     ranks = ranks_of(mapping, names.side, layout)
-    tensors, found = addressed(inventory, files, ranks, names.side.root)
+    tensors, found = addressed(inventory, files, ranks, names.side.root_in(layout))
     problems += found
     outputs, found = _outputs(names)
     problems += found

@@ -259,12 +259,12 @@ class ModelNames:
     def tensors(self) -> dict[str, Content]:
         """The tensors of this layout's files by key, as they stand in the files."""
         if self._tensors is None:
-            self._tensors = {}
+            self._tensors, root = {}, self.side.root_in(self.layout)
             for file in self.files()[0]:
                 contents = self.inventory.files.get(file.name)
                 for key, stored in (contents.tensors if contents else {}).items():
-                    if key.startswith(self.side.root):
-                        key = file.prefix + key.removeprefix(self.side.root)
+                    if key.startswith(root):
+                        key = file.prefix + key.removeprefix(root)
                         self._tensors.setdefault(key, stored)
         return self._tensors
 

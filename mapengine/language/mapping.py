@@ -104,6 +104,7 @@ class SideLayout:
     name: str
     tensors: tuple[FilePattern, ...] | None
     config: ConfigFile | None
+    root: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,7 @@ class Side:
     ignore_config: tuple[ConfigPath, ...]
     dtype: str | None
     root: str
+    """Of all layouts that have none of their own: see `root_in`."""
     model: str | None
     where: Where
 
@@ -147,6 +149,10 @@ class Side:
 
     def config_file(self, layout: Layout) -> ConfigFile | None:
         return next((o.config for o in self._chosen(layout) if o.config), self.config)
+
+    def root_in(self, layout: Layout) -> str:
+        """The path of the object in a tensor file that is the checkpoint: empty, or ends in /."""
+        return next((o.root for o in self._chosen(layout) if o.root is not None), self.root)
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ class _MappingReader(RuleReader):
             name,
             self.files(body.get("tensors"), (*path, "tensors")),
             self.config_file(body.get("config"), (*path, "config")),
+            body.get("root"),
         )
 
     def files(self, body: Any, path: Path) -> tuple[FilePattern, ...] | None:

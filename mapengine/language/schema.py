@@ -198,9 +198,10 @@ _CONFIG_FILE: _Schema = {
     "required": ["file"],
     "additionalProperties": False,
 }
+_ROOT = _text("The object in a tensor file that is the checkpoint.", "model/")
 _LAYOUT = _object(
     "One published form: what of the side it says differently.",
-    {"tensors": _FILES, "config": _CONFIG_FILE},
+    {"tensors": _FILES, "config": _CONFIG_FILE, "root": _ROOT},
 )
 _LAYOUT_CHOICE: _Schema = {
     "type": "object",
@@ -231,7 +232,7 @@ _SIDE = _object(
             "enum": sorted(DTYPES),
             "description": "Every floating tensor written here is cast to this.",
         },
-        "root": _text("The object in a tensor file that is the checkpoint.", "model/"),
+        "root": _ROOT,
         "model": _text("The transformers class it is for; `verify` asks it.", "DemoForCausalLM"),
     },
 )

@@ -220,9 +220,10 @@ def _target_side(mapping: Mapping) -> Iterator[Problem]:
             message = f"{config.file!r} is no JSON file, and only those are written"
             yield Problem("ME219", message, target.where, "target.config")
     for side in mapping.sides.values():
-        if side.root and not side.root.endswith("/"):
-            message = f"{side.root!r} does not end in /, as the path of an object does"
-            yield Problem("ME219", message, side.where, f"{side.name}.root")
+        for root in sorted({side.root_in(layout) for layout in side.layouts()}):
+            if root and not root.endswith("/"):
+                message = f"{root!r} does not end in /, as the path of an object does"
+                yield Problem("ME219", message, side.where, f"{side.name}.root")
 
 
 def _dtypes_asked_for(mapping: Mapping) -> Iterator[Problem]:

@@ -52,7 +52,7 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
     for step in expansion.steps:
         for address, spec in _specs(step, binding.names).items():
-            found = home(address, binding.ranks, files, mapping.source.root)
+            found = home(address, binding.ranks, files, mapping.source.root_in(layout))
             if found is None:
                 message = f"{address[0]} belongs to no file of the example"
                 raise MappingError(Problem("ME223", message, mapping.source.where))

@@ -53,7 +53,7 @@ def shard_names(
     if format is not None and format != own:
         stem, _, suffix = _OWN_NAMES[format].rpartition(".")
     whole = binding.write.name == "source" and (format or own) == "torch"  # nobody cut those
-    root = binding.write.root
+    root = binding.write.root_in(binding.layout)
     keyed = [replace(tensor, key=root + tensor.key) if root else tensor for tensor in ordered]
     return format or own, _cut(keyed, stem, suffix, sys.maxsize if whole else limit)
 
@@ -81,9 +81,10 @@ def _housed(tensors: Sequence[PlannedTensor], binding: Binding) -> Shards:
     """Each tensor in the file that its file indices, or the beginning of its key, name."""
     shards: dict[str, list[PlannedTensor]] = {file.name: [] for file in binding.outputs}
     problems: dict[str, Problem] = {}
+    root = binding.write.root_in(binding.layout)
     for tensor in tensors:
         address = (tensor.key, tensor.rank)
-        found = home(address, binding.written_ranks, binding.outputs, binding.write.root)
+        found = home(address, binding.written_ranks, binding.outputs, root)
         if found is None:
             message = f"{tensor.key} belongs to no file of the {binding.write.name}"
             rule = tensor.rule

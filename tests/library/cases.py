@@ -1,17 +1,21 @@
 """The small checkpoints whose conversion by the official scripts is on record.
 
 A case is the mapping's own example, some of its values changed, in one layout: the script knows the
-keys it wants, so a key that is wrong in the mapping is one that the script does not find.
+keys it wants, so a key that is wrong in the mapping is one that the script does not find. Cases
+stand in `cases/MAPPING.yaml`, by name; `scripts/MAPPING.py` calls the script.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mapengine import api
+from mapengine.language.document import read_document
 from mapengine.language.mapping import Layout
 from mapengine.language.mapping import Mapping as MappingFile
+
+FOLDER = Path(__file__).parent / "cases"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Case:
 
     mapping: str
     name: str
-    script: Mapping[str, Any]
+    script: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
     layout: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -52,30 +56,10 @@ class Case:
         )
 
 
-CASES = {
-    str(case): case
-    for case in [
-        # The script takes hidden_size for heads * head_dim.
-        Case("mistral", "window", {"vocab": 128, "v3": True},
-             {"hidden": 96, "window": 4096, "theta": 1e4}),
-        Case("mistral", "no_window", {"vocab": 128, "v3": True}, {"hidden": 96}),
-        Case("mistral", "mha", {"vocab": 112, "v3": True},
-             {"hidden": 96, "kv_heads": 6, "vocab": 112}),
-        Case("llama", "1_one_file", {"vocab": 96, "version": "1", "shards": 1},
-             {"ranks": 1, "kv_heads": 4}, "flat"),
-        Case("llama", "2_eight_files", {"vocab": 192, "version": "2", "shards": 8},
-             {"ranks": 8, "hidden": 128, "heads": 16, "kv_heads": 8, "vocab": 192, "said": -1,
-              "multiple": 64, "factor": 1.3, "context": 4096}, "flat"),
-        Case("llama", "code_two_files", {"vocab": 96, "version": "2", "shards": 2},
-             {"theta": 1000000, "context": 16384}, "nested"),
-        Case("llama", "3_two_files", {"vocab": 96, "version": "3", "shards": 2},
-             {"theta": 500000.0, "context": 8192, "bos": 128000, "eos": 128001, "table_dim": 0},
-             "flat"),
-        Case("llama", "3_chat", {"vocab": 96, "version": "3", "shards": 2, "instruct": True},
-             {"theta": 500000.0, "context": 8192, "bos": 128000, "eos": [128001, 128008, 128009],
-              "table_dim": 0, "chat": True}, "flat"),
-        Case("llama", "31", {"vocab": 96, "version": "3.1", "shards": 2},
-             {"theta": 500000.0, "context": 131072, "bos": 128000, "eos": 128001, "table_dim": 0,
-              "scaled": True}, "flat", aside={"rope_scaling": "the script knows no scaled rope"}),
-    ]
-}  # fmt: skip
+def _cases() -> Iterable[Case]:
+    for path in sorted(FOLDER.glob("*.yaml")):
+        for name, body in read_document(path.read_text(encoding="utf-8"), path.name).data.items():
+            yield Case(path.stem, name, **body)
+
+
+CASES = {str(case): case for case in _cases()}

@@ -26,7 +26,7 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors":
             found |= {f"{path.name}:{key}": one for key, one in load_file(path).items()}
-        elif path.suffix in (".pt", ".pth", ".bin"):
+        elif path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
             state = torch.load(path, weights_only=True)
             found |= {f"{path.name}:{key}": one for key, one in _flat(state)}
     return found

@@ -35,7 +35,7 @@ def main() -> None:
             case.write_source(source)
             words += [case.mapping, source, output, json.dumps(case.script)]
             folders[str(case)] = source, output
-        subprocess.run([python, HERE / "scripts.py", *words], check=True, stdout=sys.stderr)
+        subprocess.run([python, HERE / "run_scripts.py", *words], check=True, stdout=sys.stderr)
         found: dict[str, dict[str, object]] = {}
         for case in cases:
             source, output = folders[str(case)]
