@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +38,30 @@ def digest_of_all(tensors: Mapping[str, Tensor]) -> str:
 
 
 def digests_of(folder: Path) -> dict[str, str]:
-    """Key to digest of every tensor in the folder's safetensors files; the index must agree."""
+    """Key to digest of every tensor in the folder's tensor files; an index must agree."""
     digests: dict[str, str] = {}
     places: dict[str, str] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - a safe_open is not a mapping
-                if key in places:
-                    raise ValueError(f"{folder}: {key} is in {places[key]} and in {path.name}")
-                places[key] = path.name
-                digests[key] = digest(file.get_tensor(key))
-    for path in folder.glob("*.safetensors.index.json"):
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.bin")]):
+        for key, one in _digests_in(path):
+            if key in places:
+                raise ValueError(f"{folder}: {key} is in {places[key]} and in {path.name}")
+            places[key] = path.name
+            digests[key] = one
+    for path in [*folder.glob("*.safetensors.index.json"), *folder.glob("*.bin.index.json")]:
         if json.loads(path.read_text(encoding="utf-8"))["weight_map"] != places:
             raise ValueError(f"{path}: the weight map is not what the files hold")
     return digests
+
+
+def _digests_in(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and digest of every tensor of one file."""
+    if path.suffix == ".bin":
+        state = torch.load(path, weights_only=True)
+        yield from ((key, digest(tensor)) for key, tensor in state.items())
+        return
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 - a safe_open is not a mapping
+            yield key, digest(file.get_tensor(key))
 
 
 def as_loaded(config: Mapping[str, Any]) -> dict[str, Any]:
