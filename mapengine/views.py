@@ -35,6 +35,14 @@ class ValueOp(Protocol):
     def undoes(self, other: ValueOp, dtype: str) -> bool: ...
 
 
+class CombiningOp(Protocol):
+    """An op on the elements that stand at one place of several tensors."""
+
+    def result(self, dtypes: Sequence[str]) -> str: ...
+
+    def exactness(self, dtype: str) -> Any: ...
+
+
 class Lazy(ABC):
     """A tensor that is not there yet. Immutable; every method returns a new one."""
 
@@ -247,6 +255,37 @@ class Agreed(Lazy):
 
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Agreed.of([m.narrow(dim, start, length) for m in self.members])
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return self.members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Combined(Lazy):
+    """One tensor still to be computed from several of its shape, element by element.
+
+    So any part of it takes the same part of each. A tensor that has fewer elements than the others
+    joins in once it repeats them: a view may see an element several times.
+    """
+
+    op: CombiningOp
+    members: tuple[Lazy, ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    @staticmethod
+    def of(op: CombiningOp, members: Sequence[Lazy]) -> Combined:
+        dtype = op.result([member.dtype for member in members])
+        return Combined(op, tuple(members), members[0].shape, dtype)
+
+    def permute(self, dims: Sequence[int]) -> Lazy:
+        return Combined.of(self.op, [m.permute(dims) for m in self.members])
+
+    def reshape(self, shape: Sequence[int]) -> Lazy:
+        return Combined.of(self.op, [m.reshape(shape) for m in self.members])
+
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        return Combined.of(self.op, [m.narrow(dim, start, length) for m in self.members])
 
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members

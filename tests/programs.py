@@ -14,6 +14,7 @@ from mapengine.checkpoints.gather import Reader
 from mapengine.ops import Axes, Fan, Op
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.mean import Mean
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
@@ -146,6 +147,7 @@ def choices(pair):
         names += ["unstack"] if any(0 < n < 5 for n in shape) else []
     if DTYPES[dtype_of(pair.real)].floating:
         names += ["value"] * 2
+        names += ["value", "mean"] if DTYPES[dtype_of(pair.real)].size > 1 else []
     return names
 
 
@@ -197,6 +199,11 @@ def one_op(draw, pair, others):
             whole = rotary == shape[0] // heads and draw(st.booleans())
             kind = draw(st.sampled_from([RopePermute, RopeUnpermute]))
             return kind(heads, None if whole else rotary), [pair]
+        case "mean":
+            fitting = [o for o in others if fits(o, pair, None)][:2]
+            members = draw(st.permutations([pair, pair, *fitting]))
+            wide = draw(st.sampled_from([None, "float64"]))
+            return Mean(Fan("x", len(members)), wide), members
         case "value":
             return draw(st.sampled_from(valued(dtype_of(pair.real)))), [pair]
 

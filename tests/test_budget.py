@@ -158,12 +158,18 @@ CONVERSIONS = {
         {"a": ("|i1", 2600, 8000), "b": ("|i1", 2600, 8000)},
         lambda a, b: a.T,
     ),
+    "averaged": (
+        "a, b, c -> w: {ops: [mean, {transpose: [0, 1]}]}",
+        {"a": ("<f4", 1300, 4100), "b": ("<f4", 1300, 4100), "c": ("<f4", 1300, 4100)},
+        lambda a, b, c: ((a + b + c) / 3).T,
+    ),
 }
 MEASURED = [
     ("turned", SMALLEST + MB, 1),
     ("turned and cast", SMALLEST + MB, 1),
     ("laid out", SMALLEST + MB, 1),
     ("equal", SMALLEST + MB, 1),
+    ("averaged", SMALLEST + MB, 1),
     ("turned", 2 * SMALLEST + MB, 2),
     ("turned and cast", 2 * SMALLEST + MB, 2),
 ]

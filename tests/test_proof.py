@@ -63,6 +63,39 @@ example: {}
     }  # fmt: skip
 
 
+def test_a_mean_uses_every_element_and_comes_back_as_copies(tmp_path):
+    text = """\
+dims: {rank: 3}
+tensors:
+  - w: {shape: [4, 3], ops: [{mean: {over: rank}}, {transpose: [0, 1]}]}
+  - a, b -> c: {shape: [2], ops: [{concat: {over: rank}}, mean]}
+example: {}
+"""
+    ranked = HEAD.replace("model.safetensors}\ntarget", "'model_{rank}.pt'}\ntarget")
+    path = write(tmp_path / "m.yaml", text, ranked)
+    claims = api.prove(path).claims
+    assert [(claim.exactness.value, claim.elements) for claim in claims] == [
+        ("lossy", 12),
+        ("lossy", 6),
+    ]
+    one = write(tmp_path / "one.yaml", text.replace("{rank: 3}", "{rank: 1}"), ranked)
+    assert [claim.exactness.value for claim in api.prove(one).claims] == ["exact", "lossy"]
+
+
+def test_a_mean_of_what_a_way_back_copied_is_one_pass(tmp_path):
+    text = "dims: {rank: 2}\ntensors:\n  - w: {ops: [{mean: {over: rank}}]}\n"
+    ranked = HEAD.replace("model.safetensors}\ntarget", "'model_{rank}.pt'}\ntarget")
+    path = write(tmp_path / "m.yaml", text, ranked)
+    (tmp_path / "in").mkdir()
+    tensor = torch.rand(3, 4).bfloat16()
+    save_file({"w": tensor}, tmp_path / "in" / "model.safetensors")
+    (tmp_path / "in" / "config.json").write_text("{}")
+    job = api.Job(path, tmp_path / "in", reverse=True, then=path)
+    api.run(job, tmp_path / "out", sync=False)
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert torch.equal(found["w"], tensor)  # twice a number, halved
+
+
 def test_a_one_way_rule_is_named_and_the_others_are_counted_all_the_same(tmp_path):
     text = (
         "tensors:\n  - v: {shape: [4]}\n  - w: {shape: [4], ops: [{cast: float16}]}\nexample: {}\n"

@@ -43,8 +43,8 @@ def check(program, reached):
 
 def test_ops_on_views_make_what_they_make_of_tensors():
     reached = Counter()
-    thorough(450)(given(programs())(lambda program: check(program, reached)))()
-    kinds = {"stored", "View", "Joined", "Mapped", "Agreed", "buffer"}
+    thorough(600)(given(programs())(lambda program: check(program, reached)))()
+    kinds = {"stored", "View", "Joined", "Mapped", "Combined", "Agreed", "buffer"}
     assert reached.keys() == kinds | OPS.keys() | DTYPES.keys()
     assert min(reached[name] for name in kinds) > 20, reached
     assert min(reached.values()) > 5, reached

@@ -26,12 +26,12 @@ from mapengine.planning.boxes import Box, grid, stretch, within
 from mapengine.planning.budget import BATCH, CHUNK, Budget
 from mapengine.planning.pieces import is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
-from mapengine.views import Agreed, Joined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Joined, Lazy, Mapped, View
 
 if TYPE_CHECKING:
     import torch
 
-    from mapengine.ops.elementwise import Elementwise
+    from mapengine.ops.elementwise import Combining, Elementwise
 
 GAP = 4096
 """Bytes between two runs of a file that are rather read too than skipped by another call."""
@@ -105,6 +105,8 @@ class Reader:
                     start += length
             case Mapped():
                 self._fill_values(content, out)
+            case Combined():
+                self._fill_combined(content, out)
             case Agreed():
                 self.fill(content.members[0], out)
                 with self._room(content) as other:
@@ -128,6 +130,17 @@ class Reader:
             self.fill(before, values)
             for part in map(_slices, grid(content.shape, self._budget.computed)):
                 out[part] = _as_raw(op.values(_as_torch(values[part], before.dtype)))
+
+    def _fill_combined(self, content: Combined, out: Array) -> None:
+        op: Combining = content.op  # type: ignore[assignment]
+        dtypes = [member.dtype for member in content.members]
+        with contextlib.ExitStack() as stack:
+            rooms = [stack.enter_context(self._room(member)) for member in content.members]
+            for member, room in zip(content.members, rooms, strict=True):
+                self.fill(member, room)
+            for part in map(_slices, grid(content.shape, self._budget.computed)):
+                here = [_as_torch(room[part], one) for room, one in zip(rooms, dtypes, strict=True)]
+                out[part] = _as_raw(op.values(here))
 
     def _fill_view(self, view: View, out: Array) -> None:
         if is_plain_copy(view) and out.flags.c_contiguous:

@@ -22,7 +22,7 @@ _TYPES = {
 }
 
 
-_PLANNED = {"mean", "pad", "unpad", "dequantize"}
+_PLANNED = {"pad", "unpad", "dequantize"}
 
 
 def check_schema(document: Document) -> None:

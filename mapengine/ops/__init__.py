@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.mean import Mean
 from mapengine.ops.op import Axes, Exactness, Fan, Op
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
@@ -21,6 +22,7 @@ OPS: dict[str, type[Op]] = {
     "cast": Cast,
     "concat": Concat,
     "copy": Copy,
+    "mean": Mean,
     "mul": Mul,
     "permute": Permute,
     "rearrange": Rearrange,

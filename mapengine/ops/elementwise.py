@@ -1,4 +1,4 @@
-"""Ops on each element by itself. On views they are put off until the bytes are read."""
+"""Ops on elements, wherever these stand. On views they are put off until the bytes are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from mapengine.ops.op import Op, one
-from mapengine.ops.tensor import Tensor, deferred, dtype_name
+from mapengine.ops.tensor import Tensor, combined, deferred, dtype_name
 from mapengine.views import ValueOp
 
 if TYPE_CHECKING:
@@ -34,3 +34,24 @@ class Elementwise(Op):
         self.result(dtype_name(tensor))
         put_off = deferred(self, tensor)
         return [self.values(cast("torch.Tensor", tensor)) if put_off is None else put_off]
+
+
+class Combining(Op):
+    """Takes the elements that stand at one place of several tensors together into one.
+
+    Its `apply` gives `together` tensors of one shape.
+    """
+
+    @abstractmethod
+    def result(self, dtypes: Sequence[str]) -> str:
+        """The dtype that comes of those. Raises `OpError` for some the op cannot take."""
+
+    @abstractmethod
+    def values(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The new elements, of tensors that are to stay as they are. Raises `OpError`."""
+
+    def together(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The one tensor that comes of tensors of one shape."""
+        self.result([dtype_name(tensor) for tensor in tensors])
+        put_off = combined(self, tensors)
+        return self.values(cast("Sequence[torch.Tensor]", tensors)) if put_off is None else put_off

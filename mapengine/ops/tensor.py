@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from mapengine.views import Agreed, Joined, Lazy, Mapped, ValueOp
+from mapengine.views import Agreed, Combined, CombiningOp, Joined, Lazy, Mapped, ValueOp
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,13 @@ def agree(tensors: Sequence[Tensor]) -> Tensor | None:
 def deferred(op: ValueOp, tensor: Tensor) -> Tensor | None:
     """An elementwise op put off, on a view; None for a real tensor, which is computed at once."""
     return Mapped.of(op, tensor) if isinstance(tensor, Lazy) else None
+
+
+def combined(op: CombiningOp, tensors: Sequence[Tensor]) -> Tensor | None:
+    """The same for an op on the elements of several tensors."""
+    if isinstance(tensors[0], Lazy):
+        return Combined.of(op, cast("Sequence[Lazy]", tensors))
+    return None
 
 
 def dtype_name(tensor: Tensor) -> str:

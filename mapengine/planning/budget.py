@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapengine.specs import DTYPES, StoredTensor
-from mapengine.views import Agreed, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Lazy, Mapped, View
 
 DEFAULT_MEMORY = 512 * 10**6
 """Bytes for all workers together: little for a laptop, and enough for all but giant matrices."""
@@ -30,6 +30,10 @@ _COMPUTED = 2**18
 """Elements whose values are computed at a time, so that they stay in the cache."""
 _CHECKED = 64
 """Bytes for each of those: its value before and after, both as doubles, their sizes, masks."""
+
+
+_LINE = 64
+"""Bytes that the beginning of one more buffer may cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,12 @@ class Budget:
                 each, fixed = self._cost(content.content)
                 before = DTYPES[content.content.dtype].size
                 return before + each, max(fixed, computed * _CHECKED)
+            case Combined():
+                costs = [self._cost(one) for one in content.members]
+                each, fixed = (max(column) for column in zip(*costs, strict=True))
+                held = sum(DTYPES[one.dtype].size for one in content.members)
+                spare = _LINE * len(content.members)
+                return held + each, max(fixed, computed * _CHECKED) + spare
         costs = [self._cost(one) for one in content.inputs() if isinstance(one, Lazy)]
         each, fixed = (max(column) for column in zip(*costs, strict=True))
         if isinstance(content, Agreed):

@@ -25,7 +25,7 @@ from mapengine.planning.example import example_settings
 from mapengine.planning.plan import Plan, PlannedTensor, make_plan
 from mapengine.planning.planned import planned_inventory
 from mapengine.specs import StoredTensor
-from mapengine.views import Agreed, Content, Joined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Content, Joined, Lazy, Mapped, View
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -90,6 +90,8 @@ def exactness(tensor: PlannedTensor) -> Exactness:
         one = inside.pop()
         if isinstance(one, Mapped):
             found.append(_exactness(one, by_rule))
+        if isinstance(one, Combined):
+            found.append(one.op.exactness(one.members[0].dtype))
         inside += one.inputs() if isinstance(one, Lazy) else ()
     return max(found, key=_WEAKEST_LAST.index)
 
@@ -128,7 +130,7 @@ class _Elements:
                 return np.concatenate([self.of(one) for one in content.members], content.dim)
             case Mapped():
                 return self.of(content.content)
-            case Agreed():
+            case Agreed() | Combined():  # on the way back, copies of the one stand for all
                 first, *others = (self.of(one) for one in content.members)
                 for other in others:
                     self.same_as[other] = self.same_as[first]

@@ -8,6 +8,7 @@ from mapengine.errors import OpError
 from mapengine.ops import Axes, Fan
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.mean import Mean
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
@@ -249,3 +250,55 @@ def test_mul_refuses_what_leaves_the_range(dtype):
     with pytest.raises(OpError) as refused:
         Mul(2.0).apply([tensor])
     assert str(refused.value) == f"1 of 3 results do not fit {dtype}"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("count", [2, 3, 4, 7])
+def test_mean_rounds_after_every_sum_and_divides_at_the_end(dtype, count):
+    torch.manual_seed(count)
+    tensors = [torch.randn(500).to(kind(dtype)) * 10 for _ in range(count)]
+    total = tensors[0].clone()
+    for tensor in tensors[
+        1:
+    ]:  # computed in more digits than are kept, so that each sum is rounded once
+        total = (total.double() + tensor.double()).to(kind(dtype))
+    wanted = (total.double() / count).to(kind(dtype))
+    kept = [tensor.clone() for tensor in tensors]
+    found = Mean(Fan("rank", count)).apply(tensors)
+    assert_equal(found, [wanted])
+    assert_equal(tensors, kept)
+    if count > 2 and dtype != "float64":
+        assert not torch.equal(Mean(Fan("rank", count)).apply(tensors[::-1])[0], wanted)
+        assert not torch.equal(Mean(Fan("rank", count), "float64").apply(tensors)[0], wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float16", "bfloat16"])
+def test_mean_in_float32_rounds_once(dtype):
+    tensors = [of([1.0, 3.5, 448.0, NAN], dtype), of([1.25, -3.5, 448.0, 1.0], dtype)] * 2
+    wide = torch.stack([tensor.float() for tensor in tensors]).mean(0)
+    assert_equal(Mean(Fan("rank", 4), "float32").apply(tensors), [wide.to(kind(dtype))])
+
+
+@pytest.mark.parametrize(
+    "dtype, wide, values, message, help",
+    [
+        ("float16", None, [65504.0, 1.0], "1 of 2 sums do not fit float16",
+         "`in: float32` adds in that"),
+        ("float32", None, [3e38, INF], "1 of 2 sums do not fit float32",
+         "`in: float64` adds in that"),
+        ("bfloat16", "float32", [3e38, NAN], "1 of 2 sums do not fit float32",
+         "`in: float64` adds in that"),
+        ("int32", None, [1, 2], "takes floating tensors, not int32", ""),
+        ("float8_e5m2", None, [1.0], "nothing adds in float8_e5m2", "`in: float32` adds in that"),
+        ("float64", "float32", [1.0], "float32 does not hold every float64", "leave `in` out"),
+    ],
+)  # fmt: skip
+def test_mean_refuses_what_it_cannot_add(dtype, wide, values, message, help):
+    with pytest.raises(OpError) as refused:
+        Mean(Fan("rank", 2), wide).apply([of(values, dtype)] * 2)
+    assert (str(refused.value), refused.value.help) == (message, help)
+
+
+def test_mean_of_one_is_that_one_whatever_it_is():
+    tensor = torch.tensor([1, 2])
+    assert_equal(Mean(Fan("rank", 1)).apply([tensor]), [tensor])
