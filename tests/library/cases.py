@@ -31,6 +31,7 @@ class Case:
     example: Mapping[str, Any] = field(default_factory=dict)
     layout: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    back: Mapping[str, Any] = field(default_factory=dict)
     aside: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:

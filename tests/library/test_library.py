@@ -51,7 +51,7 @@ def test_it_loads_into_the_class_with_nothing_missing_or_left(converted, case):
 def test_it_comes_back(converted, case, tmp_path):
     source, there, _, _ = converted
     values = example_settings(case.loaded(), case.chosen, "target").values
-    job = case.job(there, values, reverse=True)
+    job = case.job(there, values, reverse=True, **case.back)
     api.run(job, tmp_path / "back", sync=False)
     began, came = records.tensors_of(source), records.tensors_of(tmp_path / "back")
     assert compare.digest_of_all(came) == compare.digest_of_all(began)
