@@ -243,14 +243,23 @@ def test_what_has_no_way_back_says_so_and_where(tmp_path):
     assert all("one-way" in problem.message for problem in found)
 
 
-def test_a_config_inside_a_tensor_file_is_not_written(tmp_path):
-    text = "tensors: [w]\n"
-    job = small(tmp_path, text, {"w": torch.rand(2)}, {})
+@pytest.mark.parametrize(
+    "config, file",
+    [("{at: args}", "model.pt"), ("{file: model.pt, at: args}", "model.pt"),
+     ("{file: args.pth, at: args}", "args.pth")],
+)  # fmt: skip
+def test_a_config_inside_a_torch_file_comes_back_into_it(config, file, tmp_path):
+    text = "config: {n: {source: sizes.n, target: n}, some: {source: some, target: some}}\n"
+    tensor, values = torch.rand(2), {"n": 2, "some": [1.5, "two", True, None]}
+    job = small(tmp_path, text + "tensors: [w]\n", {"w": tensor}, values)
     path = tmp_path / "mapping.yaml"
-    path.write_text(path.read_text().replace("params.json", "{file: model.pt, at: args}"))
-    (problem,) = problems(job)
-    assert problem.code == "ME602"
-    assert "model.pt" in problem.message
+    path.write_text(path.read_text().replace("params.json", config))
+    api.run(job, tmp_path / "out", sync=False)
+    wanted = {"model.pt": {"w": tensor}}
+    wanted.setdefault(file, {})["args"] = {"sizes": {"n": 2}, "some": values["some"]}
+    assert_same(contents(tmp_path / "out"), wanted)
+    api.run(api.Job(path, tmp_path / "out"), tmp_path / "again", sync=False)
+    assert json.loads((tmp_path / "again" / "config.json").read_text()) == values
 
 
 def test_files_with_prefixes_are_written_each_with_its_keys(tmp_path):

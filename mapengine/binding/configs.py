@@ -14,6 +14,7 @@ from mapengine.errors import Problem
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import (
     MISSING,
+    TENSOR_FILE,
     ConfigField,
     ConfigFile,
     ConfigPath,
@@ -30,6 +31,8 @@ def unread(names: ModelNames) -> Iterator[Problem]:
     if not isinstance(config, AnyMapping):
         yield Problem("ME402", no_config(names, main, config), side.where, f"{side.name}.config")
         return
+    if main.file == TENSOR_FILE:
+        yield from _unlike(names, main)
     if not mapping.carry_rest:
         ignored = [*map(_steps_of, mapping.carry), *_ignored(names, main.file)]
         yield from _left_over(names, main.file, config, [*ignored, *_read_paths(names)])
@@ -41,6 +44,17 @@ def unread(names: ModelNames) -> Iterator[Problem]:
     for file, covered in by_file.items():
         covered += _ignored(names, file)
         yield from _left_over(names, file, names.config(file), covered)
+
+
+def _unlike(names: ModelNames, main: ConfigFile) -> Iterator[Problem]:
+    """That the tensor files do not all hold the same config."""
+    (first, config), *others = names.configs_inside().items()
+    for other, found in others:
+        if found != config:
+            message = f"{first} and {other} hold different configs at {'.'.join(main.at)}"
+            help = "config: {file: NAME, at: ...} says which of them is read"
+            yield Problem("ME402", message, names.side.where, f"{names.side.name}.config", help)
+            return
 
 
 def _ignored(names: ModelNames, file: str) -> list[tuple[str, ...]]:
@@ -76,7 +90,7 @@ def _left_over(
 def no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
     """That the config is not there, or is no object."""
     at = f" at {'.'.join(main.at)}" if main.at else ""
-    if main.file not in names.inventory.names:
+    if main.file not in (TENSOR_FILE, *names.inventory.names):
         return f"there is no {main.file} in {names.inventory.folder}"
     if found is config_values.ABSENT:
         return f"{main.file} holds nothing{at}"

@@ -19,6 +19,7 @@ from mapengine.errors import Problem, suggest
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import (
     MISSING,
+    TENSOR_FILE,
     ConfigField,
     ConfigPath,
     FilePattern,
@@ -205,13 +206,29 @@ class ModelNames:
         """The object a path without a file, or with one, starts at; ABSENT where there is none."""
         main = self.side.config_file(self.layout)
         if file is not None:
-            return self.inventory.configs.get(file, ABSENT)
+            return self._loaded(file)
         if main is None:
             return ABSENT
-        loaded = self.inventory.configs.get(main.file, ABSENT)
-        if loaded is ABSENT and main.file in self.inventory.files:
-            loaded = self.inventory.files[main.file].objects
-        return config_values.look_up(loaded, main.at)
+        if main.file == TENSOR_FILE:
+            return next(iter(self.configs_inside().values()), ABSENT)
+        return config_values.look_up(self._loaded(main.file), main.at)
+
+    def _loaded(self, file: str) -> Any:
+        if file in self.inventory.files:
+            return self.inventory.files[file].objects
+        return self.inventory.configs.get(file, ABSENT)
+
+    def configs_inside(self) -> dict[str, Any]:
+        """The config in each tensor file, where it lies in those; all of them must be equal.
+
+        The files are found by wildcard: their indices may have ranges that the config says.
+        """
+        main, names = self.side.config_file(self.layout), self.inventory.files.keys()
+        found = [wildcard_match(p, frozenset(names)) for p in self.side.files(self.layout)]
+        return {
+            name: config_values.look_up(self._loaded(name), main.at if main else ())
+            for name in sorted({name for some in found for name in some})
+        }
 
     def at(self, path: ConfigPath) -> Any:
         """What stands at a path of the side that is read; ABSENT also for null."""

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from mapengine.binding.names import Settings
-from mapengine.errors import MappingError, Problem
 from mapengine.formats import FORMATS
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.planning.example import DTYPE, example_inventory, example_settings
@@ -20,14 +19,10 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
     The values of the tensors depend on their keys alone, so every run gives the same files.
     """
     inventory = example_inventory(mapping, layout)
-    for name in inventory.configs:
-        if Path(name).suffix in SUFFIXES:
-            message = f"{name} is a tensor file, and an example's config is not written into one"
-            raise MappingError(Problem("ME223", message, mapping.source.where))
     for name, contents in inventory.files.items():
         specs = {key: stored.spec for key, stored in contents.tensors.items()}
         format = FORMATS[SUFFIXES.get(Path(name).suffix, "safetensors")]
-        offsets = format.create(folder / name, specs, {"format": "pt"})
+        offsets = format.create(folder / name, specs, {"format": "pt"}, contents.objects)
         with (folder / name).open("r+b") as file:
             for key, spec in specs.items():
                 file.seek(offsets[key])

@@ -19,6 +19,7 @@ from mapengine.formats import FORMATS, Format
 from mapengine.planning.budget import BATCH, Budget
 from mapengine.planning.pieces import pieces
 from mapengine.planning.plan import Plan, PlannedTensor, Shard
+from mapengine.specs import SUFFIXES
 from mapengine.views import Lazy
 
 _METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
@@ -38,6 +39,7 @@ class _Target:
     shard: Shard
     path: Path
     offsets: Mapping[str, int]
+    format: Format
     direct: DirectFile | None
     """Where it is written past the page cache."""
 
@@ -70,7 +72,6 @@ def write_shards(
 
     With `sync`, the files are on the disk at the end. Raises as `Reader.write` does.
     """
-    format = FORMATS[plan.format]
     budget, workers = plan.budget(workers, memory)
     run = EXECUTORS["local"]
     with SourceFiles(source, plan.stored) as files:
@@ -79,7 +80,7 @@ def write_shards(
         past_cache = sync and direct.is_possible(folder)
 
         def create(shard: Shard) -> _Target:  # on a tmpfs, reserving takes longer than writing
-            return _target(shard, folder, format, past_cache)
+            return _target(shard, folder, past_cache)
 
         targets = list(run(create, plan.shards, workers))
         tasks = _tasks(targets, budget, workers)
@@ -90,7 +91,7 @@ def write_shards(
     def finish(target: _Target) -> None:
         if target.direct:
             target.direct.finish()
-        format.finish(target.path, target.shard.specs)
+        target.format.finish(target.path, target.shard.specs)
         if sync:
             storage.sync_file(target.path)
 
@@ -98,12 +99,15 @@ def write_shards(
         pass
 
 
-def _target(shard: Shard, folder: Path, format: Format, past_cache: bool) -> _Target:
+def _target(shard: Shard, folder: Path, past_cache: bool) -> _Target:
     path, specs = folder / shard.name, shard.specs
-    offsets = format.create(path, specs, _METADATA)
+    format = FORMATS[SUFFIXES.get(path.suffix, "safetensors")]
+    offsets = format.create(path, specs, _METADATA, shard.objects)
     ends = [at + specs[key].nbytes for key, at in offsets.items()]
-    past_cache = past_cache and max(ends) - min(offsets.values()) == shard.nbytes
-    return _Target(shard, path, offsets, DirectFile(path) if past_cache else None)
+    in_one = bool(ends) and max(ends) - min(offsets.values()) == shard.nbytes
+    return _Target(
+        shard, path, offsets, format, DirectFile(path) if past_cache and in_one else None
+    )
 
 
 def _tasks(targets: Sequence[_Target], budget: Budget, workers: int) -> Iterator[_Task]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from mapengine.formats.safetensors import Safetensors, looks_like_safetensors
 from mapengine.formats.torch import Torch, looks_like_torch
@@ -24,10 +24,15 @@ class Format(Protocol):
         """
 
     def create(
-        self, path: Path, tensors: Mapping[str, TensorSpec], metadata: Mapping[str, str]
+        self,
+        path: Path,
+        tensors: Mapping[str, TensorSpec],
+        metadata: Mapping[str, str],
+        objects: Mapping[str, Any],
     ) -> dict[str, int]:
         """Writes a new file, whole but for its data, and returns where each tensor's data goes.
 
+        `objects` are plain values to stand beside the tensors, nested as in `FileContents`.
         The file has its final size, its space is reserved, and its bytes depend on the arguments
         alone. Data goes row-major at the returned byte offsets. A path that exists is refused;
         an `OSError`, of a full disk say, may leave a part of the file behind.

@@ -53,9 +53,15 @@ class Safetensors:
             return FileContents(size, tensors, metadata=metadata)
 
     def create(
-        self, path: Path, tensors: Mapping[str, TensorSpec], metadata: Mapping[str, str]
+        self,
+        path: Path,
+        tensors: Mapping[str, TensorSpec],
+        metadata: Mapping[str, str],
+        objects: Mapping[str, Any],
     ) -> dict[str, int]:
         with refusals_about(path.name):
+            if objects:
+                raise FormatError("ME507", "safetensors holds tensors alone")
             ordered = _in_file_order(tensors)
             header = _header(ordered, metadata)
         ends = _ends(ordered, start=len(header))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from mapengine.formats import torch_legacy, torch_zip
 from mapengine.formats.refusal import FormatError, refusals_about, refuse_pointer
@@ -34,11 +34,15 @@ class Torch:
             raise _not_torch(head)
 
     def create(
-        self, path: Path, tensors: Mapping[str, TensorSpec], metadata: Mapping[str, str]
+        self,
+        path: Path,
+        tensors: Mapping[str, TensorSpec],
+        metadata: Mapping[str, str],
+        objects: Mapping[str, Any],
     ) -> dict[str, int]:
         """See `Format`. A `/` in a key opens a dict; `metadata` has no place in these files."""
         with refusals_about(path.name):
-            return create_archive(path, tensors)
+            return create_archive(path, tensors, objects)
 
     def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
         with refusals_about(path.name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from collections import OrderedDict
@@ -18,12 +19,17 @@ from mapengine.specs import DTYPES, TensorSpec
 _CHUNK = 2**20
 
 
-def create_archive(path: Path, tensors: Mapping[str, TensorSpec]) -> dict[str, int]:
-    """A state dict of these tensors without their data; the offset of each one's first byte."""
+def create_archive(
+    path: Path, tensors: Mapping[str, TensorSpec], objects: Mapping[str, Any]
+) -> dict[str, int]:
+    """A state dict of these tensors without their data; the offset of each one's first byte.
+
+    Beside them stand the `objects`, which are values that JSON knows: `weights_only` loads them.
+    """
     import torch
     from torch.serialization import skip_data
 
-    state = _nested(tensors)
+    state = _nested(tensors, json.loads(json.dumps(objects)))
     with new_file(path) as file:
         with skip_data():
             # A file object, not a path: the archive's root is then the same for every file name.
@@ -55,20 +61,26 @@ def _crc32(file: BinaryIO, member: Member) -> int:
     return crc
 
 
-def _nested(tensors: Mapping[str, TensorSpec]) -> OrderedDict[str, Any]:
-    """The state dict; a `/` in a key opens a dict, as it is read."""
-    state: OrderedDict[str, Any] = OrderedDict()
+def _nested(tensors: Mapping[str, TensorSpec], objects: dict[str, Any]) -> OrderedDict[str, Any]:
+    """The state dict, its plain values first; a `/` in a key opens a dict, as it is read."""
+    state: OrderedDict[str, Any] = OrderedDict(objects)
     for key, spec in tensors.items():
         *parents, last = key.split("/")
         inner: Any = state
         for parent in parents:
             inner = inner.setdefault(parent, OrderedDict())
-            if not isinstance(inner, OrderedDict):
-                raise FormatError("ME507", f"tensor {shown(key)} lies within another tensor's key")
+            if not isinstance(inner, dict):
+                what = "a value's" if _is_plain(inner) else "another tensor's"
+                raise FormatError("ME507", f"tensor {shown(key)} lies within {what} key")
         if last in inner:
-            raise FormatError("ME507", f"tensor {shown(key)} has the key of a dict of tensors")
+            what = "a value" if _is_plain(inner[last]) else "a dict of tensors"
+            raise FormatError("ME507", f"tensor {shown(key)} has the key of {what}")
         inner[last] = _unfilled(key, spec)
     return state
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float | list)
 
 
 def _unfilled(key: str, spec: TensorSpec) -> Any:

@@ -89,6 +89,10 @@ class FilePattern:
         return not self.is_glob and not self.pattern.names
 
 
+TENSOR_FILE = "the tensor file"
+"""Stands for a config's file where it lies in the tensor files, whatever they are called."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
     """The config's file, and the steps to the object in it that is the config."""

@@ -14,6 +14,7 @@ from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
     MISSING,
     SIDES,
+    TENSOR_FILE,
     Choice,
     ConfigField,
     ConfigFile,
@@ -142,6 +143,8 @@ class _MappingReader(RuleReader):
         if isinstance(body, str):
             return ConfigFile(self.plain_name(body, path))
         steps = self.path(body["at"], (*path, "at")).steps if "at" in body else ()
+        if "file" not in body:
+            return ConfigFile(TENSOR_FILE, steps)
         return ConfigFile(self.plain_name(body["file"], (*path, "file")), steps)
 
     def places(self, body: dict[str, Any], side: str, path: Path) -> Choice:

@@ -193,9 +193,12 @@ _FILES: _Schema = {**_FILE, "type": ["string", "object", "array"], "items": _FIL
 _CONFIG_FILE: _Schema = {
     "type": ["string", "object"],
     "description": "The config file; or the object in it, or in a tensor file, that is the config.",
-    "examples": ["params.json", {"file": "model.pt", "at": "args"}],
-    "properties": {"file": _text("The file."), "at": _text("The object in it.", "args")},
-    "required": ["file"],
+    "examples": ["params.json", {"file": "model.pt", "at": "args"}, {"at": "args"}],
+    "properties": {
+        "file": _text("The file; without it, the tensor files."),
+        "at": _text("The object in it.", "args"),
+    },
+    "minProperties": 1,
     "additionalProperties": False,
 }
 _ROOT = _text("The object in a tensor file that is the checkpoint.", "model/")

@@ -7,6 +7,7 @@ planned with no file at all; `example_files` writes them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mapengine.binding import config_values
@@ -19,6 +20,7 @@ from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import MISSING, Layout, Mapping
 from mapengine.planning.expand import MOST_KEYS, Step, expand
 from mapengine.planning.lowering import shape_of
+from mapengine.planning.sharding import Shards, is_inside, with_objects
 from mapengine.specs import (
     FileContents,
     StoredTensor,
@@ -42,7 +44,12 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
         raise MappingError(Problem("ME221", message, where, help="add one, or name a --source"))
     files = _file_names(mapping, layout)
     configs = _config(mapping, layout)
-    empty = {file.name: FileContents(0, {}) for file in files}
+    inside = {name: configs.pop(name) for name in [*configs] if is_inside(name)}
+    named: Shards = [(file.name, ()) for file in files]
+    empty = {
+        name: FileContents(0, {}, objects)
+        for name, _, objects in with_objects(named, inside, mapping.source)
+    }
     bare = Inventory("the example", frozenset({*empty, *configs}), empty, configs)
     binding = bind(mapping, bare, layout, Settings(dict(mapping.example)))
     _check_complete(binding.names)
@@ -59,7 +66,7 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
             name, key = found
             strides = contiguous_strides(spec.shape)
             by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
-    contents = {name: FileContents(0, tensors) for name, tensors in by_file.items()}
+    contents = {name: replace(empty[name], tensors=held) for name, held in by_file.items()}
     return Inventory("the example", bare.names, contents, configs)
 
 

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from mapengine.errors import Problem
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Mapping, OpCall, Rule
+from mapengine.planning.sharding import is_inside
 
 _JOINS = ("concat", "stack")
 _TURNS = ("transpose", "permute", "rearrange")
@@ -21,8 +22,8 @@ def irreversible(mapping: Mapping) -> Iterator[Problem]:
                 message = "one-way, so this mapping cannot be reversed"
                 yield Problem("ME330", message, call.where, call.path, "`from:` names the way back")
     for config in {mapping.source.config_file(layout) for layout in mapping.source.layouts()}:
-        if config and PurePath(config.file).suffix != ".json":
-            message = f"{config.file} is no JSON file, so this mapping cannot be reversed"
+        if config and not is_inside(config.file) and PurePath(config.file).suffix != ".json":
+            message = f"{config.file} is neither JSON nor a torch file, and so not written back"
             yield Problem("ME330", message, mapping.source.where, "source.config")
     for field in mapping.fields.values():
         goes_nowhere = field.places["source"].entries and not field.places["target"].entries

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine.binding.binding import Binding
@@ -24,7 +24,7 @@ from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.lowering import Made, lower
 from mapengine.planning.pieces import working_bytes
-from mapengine.planning.sharding import index_name, shard_names
+from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
 from mapengine.specs import DTYPES, RECEIPT, FileContents, TensorSpec
 from mapengine.views import Lazy, Mapped
 
@@ -64,6 +64,8 @@ class Shard:
 
     name: str
     tensors: tuple[PlannedTensor, ...]
+    objects: AnyMapping[str, Any] = field(default_factory=dict)
+    """Plain values beside the tensors: the config, where it lies in tensor files."""
 
     @property
     def specs(self) -> dict[str, TensorSpec]:
@@ -98,7 +100,8 @@ class Plan:
 
     @property
     def configs(self) -> AnyMapping[str, AnyMapping[str, Any]]:
-        return self.binding.configs
+        """Those with a file of their own."""
+        return {k: v for k, v in self.binding.configs.items() if not is_inside(k)}
 
     @property
     def tensors(self) -> Iterator[PlannedTensor]:
@@ -161,7 +164,7 @@ class Plan:
             "files": self.source_files,
             "format": self.format,
             "shards": [[s.name, [(t.key, str(t.spec)) for t in s.tensors]] for s in self.shards],
-            "configs": self.configs,
+            "configs": self.binding.configs,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -180,7 +183,8 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     files = {f.name: binding.names.inventory.files[f.name] for f in binding.files}
     stored = {name: file for name, file in files.items() if isinstance(file, FileContents)}
-    cut = tuple(Shard(*shard) for shard in shards)
+    inside = {name: v for name, v in binding.configs.items() if is_inside(name)}
+    cut = tuple(Shard(*shard) for shard in with_objects(shards, inside, binding.write))
     plan = Plan(binding, format, cut, options, after.stored if after else stored, after)
     if clashes := _clashes(plan):
         raise PlanError(*clashes)

@@ -9,7 +9,9 @@ from mapengine.planning.plan import Plan
 def planned_inventory(plan: Plan) -> Inventory:
     """The names, headers and configs of the checkpoint that a plan describes."""
     files = {
-        shard.name: PlannedFile({t.key: t.content for t in shard.tensors}, shard.nbytes)
+        shard.name: PlannedFile(
+            {t.key: t.content for t in shard.tensors}, shard.nbytes, shard.objects
+        )
         for shard in plan.shards
     }
     names = frozenset({*files, *plan.configs, *plan.companions})

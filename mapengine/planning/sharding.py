@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mapengine.binding import config_values
+from mapengine.binding.inventory import shards_of
 from mapengine.binding.outputs import home
 from mapengine.errors import PlanError, Problem
+from mapengine.language.mapping import TENSOR_FILE, Side
 from mapengine.specs import INDEX_SUFFIX, SUFFIXES
 
 if TYPE_CHECKING:
@@ -95,6 +99,32 @@ def _housed(tensors: Sequence[PlannedTensor], binding: Binding) -> Shards:
     if problems:
         raise PlanError(*problems.values())
     return [(name, tuple(held)) for name, held in shards.items()]
+
+
+def is_inside(config: str) -> bool:
+    """Whether a config of this name is written into a tensor file."""
+    return config == TENSOR_FILE or PurePath(config).suffix in SUFFIXES
+
+
+def with_objects(
+    shards: Shards, configs: Mapping[str, Any], side: Side
+) -> list[tuple[str, tuple[PlannedTensor, ...], dict[str, Any]]]:
+    """The files with the configs that lie in them; a file of its own for one that is in none.
+
+    Raises `PlanError` where a file is of a format that holds tensors alone.
+    """
+    held = {name: deepcopy(configs.get(TENSOR_FILE, {})) for name, _ in shards}
+    for name, config in configs.items():
+        for file in {name} & held.keys() or shards_of(name, held) or {name} - {TENSOR_FILE}:
+            for leaf in config_values.leaves(config):
+                value = config_values.look_up(config, leaf)
+                config_values.put(held.setdefault(file, {}), leaf, value)
+    for name, objects in held.items():
+        if objects and SUFFIXES.get(PurePath(name).suffix) != "torch":
+            message = f"{name} is no torch file, and only those hold a config beside tensors"
+            raise PlanError(Problem("ME601", message, side.where, f"{side.name}.config"))
+    tensors = dict(shards)
+    return [(name, tensors.get(name, ()), objects) for name, objects in held.items()]
 
 
 def index_name(shards: Sequence[str]) -> str | None:

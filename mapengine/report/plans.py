@@ -104,7 +104,8 @@ def _ops(rule: Rule, sides: Sequence[str]) -> list[str]:
 
 def _totals(plan: Plan, working_memory: int) -> list[str]:
     count = sum(len(shard.tensors) for shard in plan.shards)
-    files = [*plan.configs, *plan.companions]
+    inside = [f"the config in {shard.name}" for shard in plan.shards if shard.objects]
+    files = [*plan.configs, *inside[:1], *plan.companions]
     shards = f"{len(plan.shards)} {plan.format} file{'' if len(plan.shards) == 1 else 's'}"
     return [
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
@@ -187,6 +188,7 @@ def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
             {
                 "name": shard.name,
                 "bytes": shard.nbytes,
+                "objects": dict(shard.objects),
                 "tensors": [
                     {"key": t.key, "dtype": t.spec.dtype, "shape": list(t.spec.shape)}
                     for t in shard.tensors

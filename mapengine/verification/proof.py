@@ -198,10 +198,13 @@ def _moved(plan: Plan, back: Plan, elements: _Elements) -> Iterator[Problem]:
 
 def _other_configs(plan: Plan, back: Plan) -> Iterator[Problem]:
     """What the example's config says, and the config that comes back does not."""
-    for file, config in plan.binding.names.inventory.configs.items():
+    began = plan.binding.names.inventory
+    inside = {name: file.objects for name, file in began.files.items()}
+    came = {**back.configs, **{shard.name: shard.objects for shard in back.shards}}
+    for file, config in {**began.configs, **inside}.items():
         for leaf in config_values.leaves(config):
             was = config_values.look_up(config, leaf)
-            found = config_values.look_up(back.configs.get(file), leaf)
+            found = config_values.look_up(came.get(file), leaf)
             if found is config_values.ABSENT or not config_values.equal(was, found):
                 now = "nothing" if found is config_values.ABSENT else told(found)
                 message = f"{file}: {'.'.join(leaf)} was {told(was)}, and comes back as {now}"

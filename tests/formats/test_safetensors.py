@@ -31,7 +31,7 @@ STATES = {
 def written(path, state, metadata=None):
     """The file as `create` makes it, filled at the offsets it returns."""
     specs = {key: TensorSpec(str(t.dtype)[6:], tuple(t.shape)) for key, t in state.items()}
-    offsets = SAFETENSORS.create(path, specs, metadata or {})
+    offsets = SAFETENSORS.create(path, specs, metadata or {}, {})
     with path.open("r+b") as file:
         for key, tensor in state.items():
             file.seek(offsets[key])
@@ -79,7 +79,7 @@ def test_a_created_file_has_its_final_size_space_and_mode(tmp_path):
     path = tmp_path / "new.safetensors"
     before = os.umask(0o027)
     try:
-        SAFETENSORS.create(path, {"x": TensorSpec("uint8", (2**20,))}, {})
+        SAFETENSORS.create(path, {"x": TensorSpec("uint8", (2**20,))}, {}, {})
     finally:
         os.umask(before)
     status = path.stat()
@@ -92,7 +92,7 @@ def test_an_existing_path_is_not_overwritten(tmp_path):
     path = tmp_path / "new.safetensors"
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
-        SAFETENSORS.create(path, {}, {})
+        SAFETENSORS.create(path, {}, {}, {})
 
 
 UNWRITABLE = [("__metadata__", "uint8"), ("x", "complex128"), ("\ud800", "uint8")]
@@ -101,7 +101,7 @@ UNWRITABLE = [("__metadata__", "uint8"), ("x", "complex128"), ("\ud800", "uint8"
 @pytest.mark.parametrize("key, dtype", UNWRITABLE, ids=["reserved", "dtype", "surrogate"])
 def test_what_cannot_be_written_is_refused(tmp_path, key, dtype):
     with pytest.raises(CheckpointError):
-        SAFETENSORS.create(tmp_path / "new", {key: TensorSpec(dtype, (1,))}, {})
+        SAFETENSORS.create(tmp_path / "new", {key: TensorSpec(dtype, (1,))}, {}, {})
     assert not list(tmp_path.iterdir())
 
 

@@ -30,7 +30,7 @@ def spec_of(tensor: torch.Tensor) -> TensorSpec:
 def written(path: Path, state: dict[str, torch.Tensor]) -> bytes:
     """The file as `create` makes it, filled at the offsets it returns."""
     specs = {key: spec_of(tensor) for key, tensor in state.items()}
-    offsets = TORCH.create(path, specs, {})
+    offsets = TORCH.create(path, specs, {}, {})
     size = path.stat().st_size
     with path.open("r+b") as file:
         for key, tensor in state.items():
@@ -88,7 +88,30 @@ def test_a_slash_in_a_key_opens_a_dict(tmp_path):
 @pytest.mark.parametrize("keys", [("a", "a/b"), ("a/b", "a")], ids=str)
 def test_a_tensor_and_a_dict_cannot_share_a_key(tmp_path, keys):
     with pytest.raises(CheckpointError, match="ME507"):
-        TORCH.create(tmp_path / "new.pt", dict.fromkeys(keys, spec_of(SIX)), {})
+        TORCH.create(tmp_path / "new.pt", dict.fromkeys(keys, spec_of(SIX)), {}, {})
+    assert not list(tmp_path.iterdir())
+
+
+OBJECTS = {"args": {"n": 2, "deep": {"a": [1.5, True, None], "none": {}}}, "name": "é"}
+
+
+def test_plain_values_stand_beside_the_tensors(tmp_path):
+    specs = {"w": spec_of(SIX), "args/deep/x": spec_of(SIX)}
+    TORCH.create(tmp_path / "new.pt", specs, {}, OBJECTS)
+    TORCH.create(tmp_path / "again.pt", specs, {}, {**OBJECTS, "name": "".join(["", "é"])})
+    assert (tmp_path / "new.pt").read_bytes() == (tmp_path / "again.pt").read_bytes()
+    contents = described((tmp_path / "new.pt").read_bytes())
+    assert contents.tensors.keys() == specs.keys()
+    assert contents.objects == OBJECTS
+    found = loaded(tmp_path / "new.pt")
+    del found["w"], found["args"]["deep"]["x"]
+    assert found == OBJECTS
+
+
+@pytest.mark.parametrize("key", ["args", "args/n", "args/n/x", "name"], ids=str)
+def test_a_tensor_and_a_value_cannot_share_a_key(tmp_path, key):
+    with pytest.raises(CheckpointError, match="ME507"):
+        TORCH.create(tmp_path / "new.pt", {key: spec_of(SIX)}, {}, OBJECTS)
     assert not list(tmp_path.iterdir())
 
 
@@ -96,7 +119,7 @@ def test_creating_takes_space_on_the_disk_but_not_in_memory(tmp_path):
     path = tmp_path / "new.pt"
     before, umask = resident(), os.umask(0o027)
     try:
-        TORCH.create(path, {"a": TensorSpec("bfloat16", (2**27,))}, {})
+        TORCH.create(path, {"a": TensorSpec("bfloat16", (2**27,))}, {}, {})
     finally:
         os.umask(umask)
     assert resident() - before < 32 * 2**20
@@ -113,7 +136,7 @@ def test_offsets_past_four_gibibytes_are_right(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", lambda *_: None)  # a sparse file will do here
     path = tmp_path / "new.pt"
     specs = {"far": TensorSpec("uint8", (5 * 2**30,)), "last": TensorSpec("int64", (2, 3))}
-    offsets = TORCH.create(path, specs, {})
+    offsets = TORCH.create(path, specs, {}, {})
     with path.open("r+b") as file:
         file.seek(offsets["last"])
         file.write(bytes(SIX.reshape(-1).view(torch.uint8).tolist()))
@@ -126,4 +149,4 @@ def test_an_existing_path_is_not_overwritten(tmp_path):
     path = tmp_path / "new.pt"
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
-        TORCH.create(path, {}, {})
+        TORCH.create(path, {}, {}, {})

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from language.checkpoints import read_checkpoint
+from language.checkpoints import plain, read_checkpoint
 from language.test_cases import said
 from mapengine import api
 from mapengine.checkpoints.example_files import write_example
@@ -86,9 +87,24 @@ def test_an_example_that_cannot_be_made(changes, message):
     assert told.partition(": ")[2] == message
 
 
-def test_an_example_whose_config_is_in_a_tensor_file_is_checked_but_not_written():
-    Path("mapping.yaml").write_text(RANKED.replace("args.json", "args.pt"))
+CONFIG = {"layers": 2, "tp": 2, "kind": "demo", "limits": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    "config, holders",
+    [("file: args.pt, at: model.args", 1), ("at: model.args", 6),
+     ("file: layer_03-model_01.pt, at: model.args", 1)],
+)  # fmt: skip
+def test_an_example_whose_config_is_in_tensor_files_is_one_too(config, holders):
+    Path("mapping.yaml").write_text(RANKED.replace("file: args.json, at: model.args", config))
     assert api.validate("mapping.yaml") == []
+    assert api.prove("mapping.yaml").notes == []
     Path("source").mkdir()
-    with pytest.raises(MapengineError, match=r"ME223 args\.pt is a tensor file"):
-        write_example(api.load("mapping.yaml"), frozenset(), Path("source"))
+    write_example(api.load("mapping.yaml"), frozenset(), Path("source"))
+    found = [torch.load(path, weights_only=True) for path in Path("source").glob("*.pt")]
+    assert [one["model"]["args"] for one in found if "model" in one] == [CONFIG] * holders
+    api.run(api.Job("mapping.yaml", "source"), "output")
+    api.run(api.Job("mapping.yaml", "output", reverse=True), "back")
+    files = read_checkpoint(Path("back"))
+    assert files.pop("mapengine.json")
+    assert plain(files) == plain(read_checkpoint(Path("source")))

@@ -142,13 +142,17 @@ def test_products_of_large_sizes_are_not_gone_through(files):
     "rest",
     [
         "files: [mapengine.json]\n" + REST,
-        'config: {b: {target: "model.safetensors:b", value: 1}}\n' + REST,
         'config: {b: {target: "mapengine.json:b", value: 1}}\n' + REST,
     ],
 )
 def test_two_files_of_one_name_are_found_before_anything_is_written(rest):
     Path("in/mapengine.json").write_text("{}")
     assert codes(rest) == {"ME602"}
+
+
+def test_a_config_cannot_be_written_into_a_file_that_holds_tensors_alone():
+    rest = 'config: {b: {target: "model.safetensors:b", value: 1}}\n' + REST
+    assert codes(rest) == {"ME601"}
 
 
 def test_the_index_of_several_shards_is_a_file_of_the_output_too():
