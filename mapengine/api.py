@@ -215,7 +215,7 @@ def check_example(
     Raises `MapengineError`, also where there is no example.
     """
     from mapengine.binding.binding import bind, settings_problems
-    from mapengine.planning.example import example_inventory, example_settings
+    from mapengine.planning.example import check_formulas, example_inventory, example_settings
 
     given = settings or Settings()
     if problems := list(settings_problems(mapping, given)):
@@ -223,6 +223,7 @@ def check_example(
     inventory = example_inventory(mapping, layout)
     values = {**example_settings(mapping, layout).values, **given.values}
     binding = bind(mapping, inventory, layout, Settings(values, given.preset, given.dtype))
+    check_formulas(binding.names)
     return make_plan(binding, options)
 
 

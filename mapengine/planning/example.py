@@ -7,11 +7,13 @@ planned with no file at all; `example_files` writes them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from mapengine.binding import config_values
 from mapengine.binding.binding import bind
+from mapengine.binding.config_values import told
 from mapengine.binding.inventory import Address, Inventory, ResolvedFile
 from mapengine.binding.names import ModelNames, Settings, UnboundName
 from mapengine.binding.outputs import home, output_files
@@ -71,13 +73,34 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
 
 
 def example_settings(mapping: Mapping, layout: Layout, read: str = "source") -> Settings:
-    """What of the example no file of the side that is read can say, and so must be set."""
-    values = {
-        name: value
-        for name, value in (mapping.example or {}).items()
-        if name in mapping.fields and not mapping.fields[name].paths(read, layout)
-    }
+    """What of the example no file of the side that is read can say, and so must be set.
+
+    What is computed is not: a formula that asks the headers of the source is tried by the example.
+    """
+    values = {}
+    for name, value in (mapping.example or {}).items():
+        field = mapping.fields.get(name)
+        if field is None or field.paths(read, layout):
+            continue
+        if field.compute is None or read == "target":
+            values[name] = value
     return Settings(values)
+
+
+def check_formulas(names: ModelNames) -> None:
+    """Raises `MappingError` where what is computed from the example is not what it says."""
+    mapping, problems = names.mapping, []
+    for name, said in (mapping.example or {}).items():
+        field = mapping.fields[name]
+        if field.compute is None or name in names.settings.values:
+            continue
+        with suppress(UnboundName):  # the plan says why there is none
+            if not config_values.equal(value := names.value(name), said):
+                wanted = f"and the example says {told(said)}"
+                message = f"{field.compute.text} is {told(value)}, {wanted}"
+                problems.append(Problem("ME226", message, field.where, f"config.{name}.compute"))
+    if problems:
+        raise MappingError(*problems)
 
 
 def _check_complete(names: ModelNames) -> None:
