@@ -242,12 +242,12 @@ def test_a_config_value_that_cannot_be(key, value, message):
     path = write() / "params.json"
     sources.write_json(path, json.loads(path.read_text()) | {key: value})
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     found = refused()
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == [message]
-    assert time.monotonic() - started < 5 and most < 100_000_000
+    assert time.process_time() - started < 5 and most < 100_000_000
 
 
 @pytest.mark.parametrize(

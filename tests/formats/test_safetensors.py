@@ -156,10 +156,10 @@ def test_headers_that_lie_are_refused(data, code):
 
 def test_a_key_given_twice_among_many_is_found_at_once():
     keys = "".join(f'"{n}":0,' for n in range(60_000))
-    started = time.monotonic()
+    started = time.process_time()
     message = refusal(raw(f'{{{keys}"59999":0}}'.encode()), "safetensors")
     assert message == "ME503 x.pt: the header has '59999' twice"
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_every_truncation_is_refused():

@@ -243,9 +243,9 @@ def test_no_declared_size_is_believed(body):
 @pytest.mark.parametrize("body", WORK.values(), ids=WORK)
 def test_no_pickle_makes_work_without_end(body):
     data = holding(body)
-    started = time.monotonic()
+    started = time.process_time()
     refusal(data)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_a_refused_name_is_named():
