@@ -22,7 +22,8 @@ FOLDER = Path(__file__).parent / "cases"
 class Case:
     """`example` changes the mapping's; `options` are those of the `Job`, `script` of the script.
 
-    `aside` are config fields in which the script is not followed, each with the reason.
+    `aside` are config fields in which the script is not followed, each with the reason;
+    `unloadable` says why the installed transformers does not load what the script makes either.
     """
 
     mapping: str
@@ -33,6 +34,7 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
     back: Mapping[str, Any] = field(default_factory=dict)
     aside: Mapping[str, str] = field(default_factory=dict)
+    unloadable: str = ""
 
     def __str__(self) -> str:
         return f"{self.mapping}-{self.name}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -39,18 +40,21 @@ def main() -> None:
         found: dict[str, dict[str, object]] = {}
         for case in cases:
             source, output = folders[str(case)]
-            generation = output / "generation_config.json"
             found.setdefault(case.mapping, {})[case.name] = {
                 "source": records.digest_of_source(source),
                 "tensors": compare.digests_of(output),
-                "config": compare.read_json(output / "config.json"),
-                "generation_config": compare.read_json(generation) if generation.exists() else None,
+                "config": read_if_there(output / "config.json"),
+                "generation_config": read_if_there(output / "generation_config.json"),
             }
     records.DIGESTS.mkdir(exist_ok=True)
     for mapping, of_cases in found.items():
         record = {"script": TRANSFORMERS, "cases": of_cases}
         write_json(records.DIGESTS / f"{mapping}.json", record)
     print(f"recorded {len(cases)} cases of {', '.join(found)}")
+
+
+def read_if_there(path: Path) -> dict[str, Any] | None:
+    return compare.read_json(path) if path.exists() else None
 
 
 if __name__ == "__main__":

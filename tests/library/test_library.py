@@ -29,9 +29,10 @@ def converted(case, tmp_path):
 def test_tensors_and_configs_are_those_of_the_script(converted, case):
     _, there, _, record = converted
     assert compare.tensor_differences(there, record) == []
-    found = compare.file_differences(there, record)
-    assert [line for line in found if line.split(":")[0] not in case.aside] == []
-    assert len(found) == len(case.aside)  # each of them is still needed
+    if record["config"] is not None:
+        found = compare.file_differences(there, record)
+        assert [line for line in found if line.split(":")[0] not in case.aside] == []
+        assert len(found) == len(case.aside)  # each of them is still needed
     if record["generation_config"] is not None:
         assert compare.file_differences(there, record, "generation_config") == []
 
@@ -47,13 +48,15 @@ def test_it_loads_into_the_class_with_nothing_missing_or_left(converted, case):
     _, there, _, _ = converted
     load = model_class(there).from_pretrained
     _, told = load(there, output_loading_info=True, dtype=torch.float32)
-    assert not any(told.values()), told
+    assert any(told.values()) == bool(case.unloadable), told
 
 
 @cases
 @pytest.mark.parametrize("saver", ["mapengine", "transformers"])
 def test_it_comes_back(converted, case, tmp_path, saver):
     source, there, _, _ = converted
+    if saver == "transformers" and case.unloadable:
+        pytest.skip(case.unloadable)
     if saver == "transformers":  # as the installed version spells keys and config
         model_class(there).from_pretrained(there).save_pretrained(tmp_path / "saved")
         there = tmp_path / "saved"
