@@ -71,11 +71,7 @@ def _left_over(
     names: ModelNames, file: str, config: Any, covered: list[tuple[str, ...]]
 ) -> Iterator[Problem]:
     """The leaves of one config that none of the paths covers, as one problem."""
-    left = [
-        str(ConfigPath(leaf))
-        for leaf in config_values.leaves(config)
-        if not any(_covers(steps, leaf) for steps in covered)
-    ]
+    left = [str(ConfigPath(leaf)) for leaf in _uncovered(config, covered)]
     if left:
         verb = "is" if len(left) == 1 else "are"
         shown = ", ".join(left[:12]) + (f" and {len(left) - 12} more" if len(left) > 12 else "")
@@ -85,6 +81,14 @@ def _left_over(
             names.side.where,
             help="carry, ignore.config, or a field",
         )
+
+
+def _uncovered(config: Any, covered: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """The leaves that no path covers. An empty object that a path goes through has been read."""
+    for leaf in config_values.leaves(config):
+        empty = config_values.look_up(config, leaf) == {}
+        if not any(_covers(steps, leaf) or (empty and _covers(leaf, steps)) for steps in covered):
+            yield leaf
 
 
 def no_config(names: ModelNames, main: ConfigFile, found: Any) -> str:
@@ -219,11 +223,7 @@ def _carry(names: ModelNames, written: dict[str, Any]) -> None:
     if names.mapping.carry_rest:
         main = names.side.config_file(names.layout)
         left = [*(_ignored(names, main.file) if main else ()), *_read_paths(names)]
-        carried = [
-            leaf
-            for leaf in config_values.leaves(config)
-            if not any(_covers(steps, leaf) for steps in left)
-        ]
+        carried = list(_uncovered(config, left))
     for steps in carried:
         value = config_values.look_up(config, steps)
         if value is not config_values.ABSENT:
