@@ -9,7 +9,7 @@ from pathlib import Path
 from mapengine.binding.names import Settings
 from mapengine.formats import FORMATS
 from mapengine.language.mapping import Layout, Mapping
-from mapengine.planning.example import DTYPE, example_inventory, example_settings
+from mapengine.planning.example import DTYPE, example_settings, make_example
 from mapengine.specs import DTYPES, SUFFIXES
 
 
@@ -18,7 +18,8 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
 
     The values of the tensors depend on their keys alone, so every run gives the same files.
     """
-    inventory = example_inventory(mapping, layout)
+    example = make_example(mapping, layout)
+    inventory = example.inventory
     for name, contents in inventory.files.items():
         specs = {key: stored.spec for key, stored in contents.tensors.items()}
         format = FORMATS[SUFFIXES.get(Path(name).suffix, "safetensors")]
@@ -26,7 +27,7 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
         with (folder / name).open("r+b") as file:
             for key, spec in specs.items():
                 file.seek(offsets[key])
-                file.write(_noise(key, spec.numel))
+                file.write(_noise(example.like[name, key], spec.numel))
         format.finish(folder / name, specs)
     for name, config in inventory.configs.items():
         (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

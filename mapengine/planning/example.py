@@ -7,8 +7,10 @@ planned with no file at all; `example_files` writes them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from mapengine.binding import config_values
@@ -35,11 +37,25 @@ DTYPE = "bfloat16"
 """What example tensors are stored in."""
 
 
-def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
+@dataclass(frozen=True, slots=True)
+class Example:
     """The example as a folder would show it: names, headers and config.
 
-    Raises `MappingError` where the mapping has no example, or it cannot be made.
+    `like` is, of each tensor by file and key, the key whose values it has: its own with what its
+    file says of it, or another tensor's that it must be equal to, as a tied head must be its table.
     """
+
+    inventory: Inventory
+    like: dict[tuple[str, str], str]
+
+
+def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
+    """What `make_example` shows of it."""
+    return make_example(mapping, layout).inventory
+
+
+def make_example(mapping: Mapping, layout: Layout) -> Example:
+    """Raises `MappingError` where the mapping has no example, or it cannot be made."""
     if mapping.example is None:
         where = mapping.document.where(())
         message = "the mapping has no `example:` to make a checkpoint from"
@@ -59,17 +75,29 @@ def example_inventory(mapping: Mapping, layout: Layout) -> Inventory:
     if expansion.problems:  # what is wrong with the binding is told when the example is planned
         raise MappingError(*expansion.problems)
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
+    root, like = mapping.source.root_in(layout), dict[tuple[str, str], str]()
     for step in expansion.steps:
+        same_as = dict(_same_as(step))
         for address, spec in _specs(step, binding.names).items():
-            found = home(address, binding.ranks, files, mapping.source.root_in(layout))
+            found = home(address, binding.ranks, files, root)
             if found is None:
                 message = f"{address[0]} belongs to no file of the example"
                 raise MappingError(Problem("ME223", message, mapping.source.where))
             name, key = found
             strides = contiguous_strides(spec.shape)
             by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
+            like[name, key] = root + same_as[address]
     contents = {name: replace(empty[name], tensors=held) for name, held in by_file.items()}
-    return Inventory("the example", bare.names, contents, configs)
+    return Example(Inventory("the example", bare.names, contents, configs), like)
+
+
+def _same_as(step: Step) -> Iterator[tuple[Address, str]]:
+    """Of each source of a step the first one's key that it must be equal to."""
+    fans = {call.arguments.get("over") for call in step.rule.ops if call.name == "same"}
+    first: dict[tuple[int | str, ...], str] = {}
+    for indices, address in zip(product(*step.sources.ranges), step.sources.members, strict=True):
+        named = zip(step.sources.labels, indices, strict=True)
+        yield address, first.setdefault(tuple(i for n, i in named if n not in fans), address[0])
 
 
 def example_settings(mapping: Mapping, layout: Layout, read: str = "source") -> Settings:

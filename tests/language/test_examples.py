@@ -65,6 +65,36 @@ def test_an_example_is_a_checkpoint_that_its_mapping_converts():
     assert read_checkpoint(Path("output"))["config.json"]["limits"] == [1, 2]
 
 
+TIED = """\
+mapengine: 1
+name: tied
+source:
+  tensors:
+    - {files: "layer_{block}.pt", prefix: "h.{block}."}
+    - head.pt
+target: {tensors: model.safetensors}
+config: {layers: {}}
+dims: {block: layers, part: [a, b]}
+tensors:
+  - h.{block}.up: {shape: [6]}
+  - embed, head -> embed: {shape: [2, 3], ops: [same]}
+  - "h.{block}.{part} -> h.{block}.once": {shape: [6], ops: [{same: {over: part}}]}
+example: {layers: 2}
+"""
+
+
+def test_the_tensors_of_an_example_are_equal_where_they_must_be_and_differ_elsewhere():
+    Path("mapping.yaml").write_text(TIED)
+    mapping = api.load("mapping.yaml")
+    Path("source").mkdir()
+    settings = write_example(mapping, frozenset(), Path("source"))
+    api.run(api.Job(mapping, "source", values=settings.values), "output")
+    made = read_checkpoint(Path("output"))["model.safetensors"]
+    held = {key: str(one.flatten().tolist()) for key, one in made.items()}
+    assert held.keys() == {"embed", *(f"h.{i}.{word}" for i in (0, 1) for word in ("up", "once"))}
+    assert len(set(held.values())) == len(held)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
