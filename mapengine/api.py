@@ -146,10 +146,15 @@ def run(
     memory: int = DEFAULT_MEMORY,
     sync: bool = True,
     overwrite: bool = False,
+    restart: bool = False,
+    hash: bool = False,
     progress: Progress | None = None,
     planned: Plan | None = None,
 ) -> Result:
-    """Converts a checkpoint. Raises `MapengineError`, and then leaves `output` as it was."""
+    """Converts a checkpoint, going on where an earlier run was stopped unless it is to `restart`.
+
+    Raises `MapengineError`, and then leaves `output` as it was.
+    """
     from mapengine.checkpoints.execute import run_plan
 
     return run_plan(
@@ -160,6 +165,8 @@ def run(
         memory=memory,
         sync=sync,
         overwrite=overwrite,
+        restart=restart,
+        hash=hash,
         progress=progress,
     )
 
@@ -242,7 +249,8 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
     import filecmp
 
     from mapengine.checkpoints.example_files import write_example
-    from mapengine.checkpoints.storage import check_output, staging
+    from mapengine.checkpoints.storage import check_output
+    from mapengine.checkpoints.workspace import workspace
     from mapengine.planning.example import example_inventory, example_settings
 
     folder = Path(folder)
@@ -258,5 +266,7 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
         raise OutputError(Problem("ME611", message, help="remove it, and it is made again"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_output(folder, None, False, 0)
-    with staging(folder) as part:
-        return write_example(mapping, layout, part)
+    with workspace(folder, restart=True) as place:
+        settings = write_example(mapping, layout, place.new)
+        place.publish()
+        return settings

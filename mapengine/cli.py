@@ -132,12 +132,20 @@ def _job(source: Path, given: dict[str, Any]) -> Job:
     show_default=True,
     help="Have all on the disk before it is published: a power cut then loses nothing.",
 )
+@click.option("--restart", is_flag=True, help="Discard what an interrupted run has left.")
+@click.option(
+    "--hash",
+    "hash_",
+    is_flag=True,
+    help="Put the SHA-256 of every tensor and file into the receipt; check those of the source.",
+)
 @click.option("--dry-run", is_flag=True, help="Plan, say what would be done, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @_JSON
 def run(
-    source: Path | None, output: Path | None, overwrite: bool, sync: bool, dry_run: bool,
-    quiet: bool, as_json: bool, workers: int | None, memory: int, **given: Any,
+    source: Path | None, output: Path | None, overwrite: bool, sync: bool, restart: bool,
+    hash_: bool, dry_run: bool, quiet: bool, as_json: bool, workers: int | None, memory: int,
+    **given: Any,
 ) -> None:  # fmt: skip
     """Convert a checkpoint, after checking that everything fits.
 
@@ -167,13 +175,17 @@ def run(
     with progress(plan.bytes_written, quiet) as advance:
         result = api.run(
             job, output, workers=workers, memory=memory, sync=sync, overwrite=overwrite,
-            progress=advance, planned=plan,
+            restart=restart, hash=hash_, progress=advance, planned=plan,
         )  # fmt: skip
     if as_json:
         _print_json({"format_version": "1.0", **result.to_dict()})
     elif not quiet:
         size = size_text(result.bytes_written)
         click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {output}")
+        if result.was_finished:
+            click.echo("it was finished before; nothing was done", err=True)
+        elif result.kept:
+            click.echo(f"{_count(result.kept, 'shard')} of an interrupted run kept", err=True)
         if plan.binding.write.model:
             click.echo(f"Next: mapengine verify {output}", err=True)
 
@@ -411,27 +423,37 @@ def main() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM, raised so that what is half done is cleared away."""
+    """SIGTERM or SIGHUP, raised so that what is half done is cleared away."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 def _terminate(number: int, frame: object) -> None:
-    raise _Terminated
+    raise _Terminated(number)
+
+
+def _stopped(how: str, error: BaseException) -> str:
+    """What became of the run, with what was noted on the way out."""
+    cause = error.__context__ if isinstance(error, click.Abort) else error
+    return "; ".join([how, *getattr(cause, "__notes__", ["nothing is left behind"])])
 
 
 def invoke() -> int:
     """Runs the command that `sys.argv` names; its exit status."""
     from mapengine.errors import MapengineError
 
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     gc.set_threshold(100_000)  # a plan is many small values, without a cycle among them
     try:
         return int(cli.main(standalone_mode=False) or 0)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; nothing is left behind", err=True)
-        return 130
-    except _Terminated:
-        click.echo("terminated; nothing is left behind", err=True)
-        return 128 + signal.SIGTERM
+    except (KeyboardInterrupt, click.Abort) as error:
+        click.echo(_stopped("interrupted", error), err=True)
+        return 128 + signal.SIGINT
+    except _Terminated as error:
+        click.echo(_stopped("terminated", error), err=True)
+        return 128 + error.number
     except click.ClickException as error:
         error.show()
         return 2

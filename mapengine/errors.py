@@ -88,6 +88,10 @@ class OutputError(MapengineError):
     exit_code = 2
 
 
+class SourceChangedError(OutputError):
+    """A file of the source is not what was planned with: nothing made of it can be kept."""
+
+
 class OpError(ValueError):
     """An op refuses its tensors. Carries no place: the caller knows it and adds it."""
 

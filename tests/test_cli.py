@@ -211,7 +211,7 @@ def test_set_values_are_read_as_yaml(example, tmp_path):
     "number, code, said",
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_a_signal_leaves_nothing_behind(number, code, said, tmp_path):
+def test_a_signal_leaves_what_the_next_run_goes_on_from(number, code, said, tmp_path):
     program = (
         "import sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
         "inner = g.Reader.fill\n"
@@ -234,8 +234,12 @@ def test_a_signal_leaves_nothing_behind(number, code, said, tmp_path):
     process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == code
-    assert f"{said}; nothing is left behind" in stderr and "Traceback" not in stderr
-    assert [path.name for path in (tmp_path / "mixtral-example").iterdir()] == ["source"]
+    assert f"{said}; the same command goes on from here" in stderr and "Traceback" not in stderr
+    home = tmp_path / "mixtral-example"
+    assert {path.name for path in home.iterdir()} == {"source", ".converted.mapengine"}
+    done = mapengine("run", MAPPING, cwd=tmp_path)
+    assert done.returncode == 0 and "1 shard of an interrupted run kept" in done.stderr
+    assert {path.name for path in home.iterdir()} == {"source", "converted"}
 
 
 def test_control_characters_in_names_are_escaped(tmp_path):

@@ -195,13 +195,17 @@ def many(ops):
 
 
 def outcome(job, progress=None, **options):
-    """The problem that a run ends with, after which the output is as it was."""
+    """The problem that a run ends with, after which the output is as it was.
+
+    What it had finished stays beside it, unless it is of no use to another run.
+    """
     before, around = bytes_of("out") if Path("out").exists() else None, names()
     with pytest.raises((CheckpointError, OutputError)) as refused:
         api.run(job, "out", workers=2, sync=False, progress=progress, **options)
     assert (bytes_of("out") if Path("out").exists() else None) == before
-    assert names() == around
     (problem,) = refused.value.problems
+    left = [] if problem.code == "ME615" else [".out.mapengine"]
+    assert names() == sorted(around + left)
     return str(problem)
 
 
@@ -246,32 +250,45 @@ def test_a_file_that_changes_while_it_is_not_open_is_not_read(overwrite):
     assert message.startswith("ME615 ") and message.endswith("has changed since it was planned")
 
 
-def test_a_run_that_is_interrupted_leaves_nothing(overwrite):
+def test_a_run_that_is_interrupted_leaves_what_the_next_goes_on_from(overwrite):
     def stop(_):
         raise KeyboardInterrupt
 
     around, job = names(), many("")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stopped:
         api.run(job, "out", sync=False, progress=stop, overwrite=overwrite)
-    assert names() == sorted({*around, "mapping.yaml"})
+    assert stopped.value.__notes__ == ["the same command goes on from here"]
+    assert names() == sorted({*around, "mapping.yaml", ".out.mapengine"})
     if overwrite:
         assert load_file("out/model.safetensors").keys() == {"w"}
         assert json.loads(Path("out/mapengine.json").read_text())["files"]
+    assert 0 < api.run(job, "out", sync=False, overwrite=overwrite).kept < MANY
+    api.run(job, "undisturbed", sync=False)
+    assert bytes_of("out") == bytes_of("undisturbed")
+    assert api.run(job, "out", sync=False).was_finished
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root can mount a small disk")
-def test_a_disk_that_is_too_small_is_told_before_anything_is_made(folder, monkeypatch):
-    disk = folder / "disk"
+def test_a_disk_that_is_too_small_is_told_and_one_that_fills_up_is_gone_on_with(
+    folder, monkeypatch
+):
+    job, disk = many(""), folder / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        monkeypatch.setattr("mapengine.checkpoints.storage.check_output", lambda *_: None)
-        told = []
+        with pytest.raises(OutputError, match=r"ME613 .* bytes free, 160,100 are needed"):
+            api.run(job, disk / "out")
+        monkeypatch.setattr("mapengine.checkpoints.storage.check_space", lambda *_: None)
         with pytest.raises(OutputError, match=r"ME614 .*No space left on device"):
-            api.run(many(""), disk / "out", progress=told.append)
-        assert not told
-        assert not list(disk.iterdir())
+            api.run(job, disk / "out")
+        assert [path.name for path in disk.iterdir()] == [".out.mapengine"]
+        subprocess.run([*mount[:4], "remount,size=10m", "tmpfs", str(disk)], check=True)
+        resumed = api.run(job, disk / "out")
+        assert resumed.kept > 0
+        api.run(job, "undisturbed")
+        assert bytes_of(disk / "out") == bytes_of("undisturbed")
+        assert [path.name for path in disk.iterdir()] == ["out"]
     finally:
         subprocess.run(["umount", str(disk)], check=True)

@@ -1,17 +1,22 @@
-"""Run a plan: make every shard in a staging folder, then publish the whole by one rename."""
+"""Run a plan: make every shard in a folder beside the output, then publish all by one rename."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping as AnyMapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mapengine import __version__
 from mapengine.checkpoints import storage
+from mapengine.checkpoints.finished import finished
+from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
+from mapengine.checkpoints.identity import identity, times
 from mapengine.checkpoints.shards import Progress, write_shards
+from mapengine.checkpoints.workspace import Workspace, discard, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
 from mapengine.planning.budget import DEFAULT_MEMORY
@@ -30,6 +35,10 @@ class Result:
     tensors: int
     bytes_read: int
     bytes_written: int
+    kept: int = 0
+    """Shards that an earlier run had made."""
+    was_finished: bool = False
+    """Whether an earlier run had come to its end, so that nothing was left to do."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,39 +53,85 @@ def run_plan(
     memory: int = DEFAULT_MEMORY,
     sync: bool = True,
     overwrite: bool = False,
+    restart: bool = False,
+    hash: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Writes the checkpoint a plan describes. Until it is whole, `output` is what it was before.
 
-    `memory` is what it may allocate, in bytes. With `sync`, all is on the disk before it is
-    published. `progress` is called with the bytes of tensors done since the last call.
+    What an earlier run of the same plan has written is kept, unless `restart` says otherwise; where
+    it has come to its end, nothing is done. `memory` is what it may allocate, in bytes. With
+    `sync`, all is on the disk before it is published. With `hash`, the SHA-256 of every tensor and
+    file goes into the receipt, and the checksums of the source's files are checked. `progress` is
+    called with the bytes of tensors done since the last call.
 
     Raises `OutputError` before anything is written where the output cannot be, and after that for a
     disk that fails; `PlanError` where a value does not survive an op.
     """
+    of_run = identity(plan, source, hash)
+    result = Result(str(output), {}, len(list(plan.tensors)), plan.bytes_read, plan.bytes_written)
     try:
-        beside = sum((source / name).stat().st_size for name in plan.companions)
-        storage.check_output(output, source, overwrite, plan.bytes_written + beside)
-        with storage.staging(output, overwrite, sync) as folder:
+        if files := finished(output, source, plan, of_run):
+            discard(output)
+            return replace(result, files=files, kept=len(plan.shards), was_finished=True)
+        storage.check_output(output, source, overwrite, 0)
+        with workspace(
+            output, {**of_run, **times(plan)}, whole=still_whole, overwrite=overwrite, sync=sync,
+            restart=restart,
+        ) as place:  # fmt: skip
+            _check_space(plan, source, place)
+            if hash:
+                check_sources(source, plan.stored)
+            if progress and place.kept:
+                progress(sum(s.nbytes for s in plan.shards if s.name in place.kept))
             write_shards(
-                plan, source, folder,
-                workers=workers or default_workers(sync), memory=memory, sync=sync,
-                progress=progress,
+                plan, source, place, workers=workers or default_workers(sync), memory=memory,
+                hash=hash, progress=progress,
             )  # fmt: skip
-            _write_companions(plan, source, folder)
-            _write_json_files(plan, folder)
-            written = {shard.name for shard in plan.shards}
-            for path in folder.iterdir():
-                if sync and path.name not in written:
-                    storage.sync_file(path)
-            files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+            files = _write_beside(plan, source, place, of_run, hash)
+            place.publish()
+            return replace(result, files=files, kept=len(place.kept))
     except OSError as error:
-        place = error.filename2 or error.filename or output
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        message = f"{place}: {reason}; {output} is as it was"
-        raise OutputError(Problem("ME614", message)) from error
-    tensors = sum(len(shard.tensors) for shard in plan.shards)
-    return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written)
+        raise _failed(error, output) from error
+
+
+def _check_space(plan: Plan, source: Path, place: Workspace) -> None:
+    beside = sum((source / name).stat().st_size for name in plan.companions)
+    left = sum(shard.nbytes for shard in plan.shards if shard.name not in place.kept)
+    storage.check_space(place.output.parent, left + beside)
+
+
+def _failed(error: OSError, output: Path) -> OutputError:
+    place = error.filename2 or error.filename or output
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    message = f"{place}: {reason}; {output} is as it was"
+    return OutputError(Problem("ME614", message, help="; ".join(getattr(error, "__notes__", ()))))
+
+
+def _write_beside(
+    plan: Plan, source: Path, place: Workspace, of_run: AnyMapping[str, str], hash: bool
+) -> dict[str, int]:
+    """Writes all but the shards, the receipt last; every file of the output and its size."""
+    _write_companions(plan, source, place.new)
+    _write_json_files(plan, place.new)
+    sha256 = _sha256(place) if hash else None
+    _write_json(place.new / RECEIPT, _receipt(plan, place.new, of_run, sha256))
+    written = {shard.name for shard in plan.shards}
+    for path in place.new.iterdir():
+        if place.sync and path.name not in written:
+            storage.sync_file(path)
+    return {path.name: path.stat().st_size for path in sorted(place.new.iterdir())}
+
+
+def _sha256(place: Workspace) -> dict[str, Any]:
+    """What was noted of the shards, and the digests of the files beside them."""
+    told = place.journal.read()
+    of_shards = {n: one.sha256 for n, one in told.finished.items() if one.sha256} if told else {}
+    others = [path for path in sorted(place.new.iterdir()) if path.name not in of_shards]
+    files = {path.name: hashes(path, {})["file"] for path in others}
+    files |= {name: one["file"] for name, one in of_shards.items()}
+    tensors = [one["tensors"] for one in of_shards.values()]
+    return {"files": files, "tensors": {k: digest for one in tensors for k, digest in one.items()}}
 
 
 def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
@@ -90,7 +145,6 @@ def _write_json_files(plan: Plan, folder: Path) -> None:
         _write_json(folder / plan.index, _index(plan))
     for name, config in plan.configs.items():
         _write_json(folder / name, config)
-    _write_json(folder / RECEIPT, _receipt(plan, folder))
 
 
 def _write_json(path: Path, value: Any) -> None:
@@ -109,7 +163,9 @@ def _index(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
+def _receipt(
+    plan: Plan, folder: Path, of_run: AnyMapping[str, str], sha256: AnyMapping[str, Any] | None
+) -> dict[str, Any]:
     """What was written, from what, by which mapping. The same inputs give the same receipt."""
     return {
         "format_version": RECEIPT_VERSION,
@@ -118,6 +174,8 @@ def _receipt(plan: Plan, folder: Path) -> dict[str, Any]:
         "after": _made_by(plan.after) if plan.after else None,
         "source": {"files": plan.source_files},
         "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "run": dict(of_run),
+        "sha256": sha256,
     }
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import xxhash
 
 from mapengine.checkpoints import direct, storage
 from mapengine.checkpoints.direct import DirectFile
 from mapengine.checkpoints.gather import Reader
+from mapengine.checkpoints.hashing import hashes
+from mapengine.checkpoints.journal import Finished
 from mapengine.checkpoints.sources import SourceFiles
+from mapengine.checkpoints.workspace import Workspace
 from mapengine.errors import OpError, PlanError, Problem
 from mapengine.executors import EXECUTORS
-from mapengine.formats import FORMATS, Format
+from mapengine.formats import FORMATS
 from mapengine.planning.budget import BATCH, Budget
 from mapengine.planning.pieces import pieces
 from mapengine.planning.plan import Plan, PlannedTensor, Shard
@@ -34,18 +40,64 @@ class _Part:
     content: Lazy
 
 
-@dataclass(frozen=True, slots=True)
 class _Target:
-    shard: Shard
-    path: Path
-    offsets: Mapping[str, int]
-    format: Format
-    direct: DirectFile | None
-    """Where it is written past the page cache."""
+    """A file of the output while it is made. Safe to use from several threads."""
+
+    def __init__(self, shard: Shard, run: _Run) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._left = shard.nbytes
+        self._digests: list[tuple[int, int, int]] = []
+        self.shard = shard
+        self.path = run.place.parts / shard.name
+        self.format = FORMATS[SUFFIXES.get(self.path.suffix, "safetensors")]
+        specs = shard.specs
+        self.offsets = self.format.create(self.path, specs, _METADATA, shard.objects)
+        """Where in the file each tensor begins."""
+        ends = [at + specs[key].nbytes for key, at in self.offsets.items()]
+        dense = bool(ends) and max(ends) - min(self.offsets.values()) == shard.nbytes
+        self.direct = DirectFile(self.path) if run.past_cache and dense else None
+        """Where it is written past the page cache."""
+
+    def done(self, size: int, digest: tuple[int, int, int] | None = None) -> None:
+        """Notes that `size` bytes are in the file; with the last of them it is whole."""
+        with self._lock:
+            self._left -= size
+            if digest:
+                self._digests.append(digest)
+            if self._left:
+                return
+        if self.direct:
+            self.direct.finish()
+        self.format.finish(self.path, self.shard.specs)
+        if self._run.sync:
+            storage.sync_file(self.path)
+        self._run.place.add(self.shard.name, self._finished())
+
+    def _finished(self) -> Finished:
+        status = self.path.stat()
+        sha256 = None
+        if self._run.hash:
+            ranges = {t.key: (self.offsets[t.key], t.spec.nbytes) for t in self.shard.tensors}
+            sha256 = hashes(self.path, ranges)
+        digests = sorted(self._digests)
+        return Finished(self.shard.name, status.st_size, status.st_mtime_ns, digests, sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What all files of a run have in common."""
+
+    place: Workspace
+    sync: bool
+    past_cache: bool
+    hash: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
+    """Parts of one file that lie together; none where the file has no bytes of tensors at all."""
+
     target: _Target
     parts: list[_Part]
 
@@ -57,66 +109,51 @@ class _Task:
     def end(self) -> int:
         return self.parts[-1].offset + self.parts[-1].content.spec.nbytes
 
+    @property
+    def nbytes(self) -> int:
+        return sum(part.content.spec.nbytes for part in self.parts)
+
 
 def write_shards(
     plan: Plan,
     source: Path,
-    folder: Path,
+    place: Workspace,
     *,
     workers: int,
     memory: int,
-    sync: bool,
+    hash: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes every shard of a plan into `folder`, with at most `memory` bytes for all workers.
+    """Makes every shard of a plan that `place` has not, with at most `memory` bytes in all.
 
-    With `sync`, the files are on the disk at the end. Raises as `Reader.write` does.
+    Each is added to the place when it is whole: where that syncs, it is on the disk then. With
+    `hash`, the SHA-256 of the files and tensors are noted. Raises as `Reader.write` does.
     """
     budget, workers = plan.budget(workers, memory)
+    past_cache = place.sync and direct.is_possible(place.parts)
+    of_all = _Run(place, place.sync, past_cache, hash)
+    shards = [shard for shard in plan.shards if shard.name not in place.kept]
     run = EXECUTORS["local"]
     with SourceFiles(source, plan.stored) as files:
         files.check()
         reader = Reader(files.opened, budget)
-        past_cache = sync and direct.is_possible(folder)
-
-        def create(shard: Shard) -> _Target:  # on a tmpfs, reserving takes longer than writing
-            return _target(shard, folder, past_cache)
-
-        targets = list(run(create, plan.shards, workers))
-        tasks = _tasks(targets, budget, workers)
-        for done in run(lambda task: _write(task, reader, sync), tasks, workers):
-            if progress:
+        tasks = _tasks(shards, of_all, budget, workers)
+        for done in run(lambda task: _write(task, reader, place.sync), tasks, workers):
+            if progress and done:
                 progress(done)
-
-    def finish(target: _Target) -> None:
-        if target.direct:
-            target.direct.finish()
-        target.format.finish(target.path, target.shard.specs)
-        if sync:
-            storage.sync_file(target.path)
-
-    for _ in run(finish, targets, workers):
-        pass
+        files.check()
 
 
-def _target(shard: Shard, folder: Path, past_cache: bool) -> _Target:
-    path, specs = folder / shard.name, shard.specs
-    format = FORMATS[SUFFIXES.get(path.suffix, "safetensors")]
-    offsets = format.create(path, specs, _METADATA, shard.objects)
-    ends = [at + specs[key].nbytes for key, at in offsets.items()]
-    in_one = bool(ends) and max(ends) - min(offsets.values()) == shard.nbytes
-    return _Target(
-        shard, path, offsets, format, DirectFile(path) if past_cache and in_one else None
-    )
-
-
-def _tasks(targets: Sequence[_Target], budget: Budget, workers: int) -> Iterator[_Task]:
+def _tasks(shards: Sequence[Shard], of_all: _Run, budget: Budget, workers: int) -> Iterator[_Task]:
     """All that is to be done, as many shards in turn as there are workers.
 
-    The system lets one thread at a time write to a file: so they write to different ones.
+    The system lets one thread at a time write to a file: so they write to different ones. And on a
+    file system in memory it takes longer to reserve a file than to write it: so several threads do.
     """
-    for first in range(0, len(targets), workers):
-        streams = (_batches(target, budget) for target in targets[first : first + workers])
+    for first in range(0, len(shards), workers):
+        some = shards[first : first + workers]
+        targets = EXECUTORS["local"](lambda shard: _Target(shard, of_all), some, workers)
+        streams = [_batches(target, budget) for target in targets]
         for row in itertools.zip_longest(*streams):
             yield from (task for task in row if task)
 
@@ -125,6 +162,8 @@ def _batches(target: _Target, budget: Budget) -> Iterator[_Task]:
     """The parts of a shard, together where they lie together and are small."""
     batch: list[_Part] = []
     start = end = 0
+    if not target.shard.nbytes:
+        yield _Task(target, [])
     for part in _parts(target, budget):
         size = part.content.spec.nbytes
         apart = target.direct and part.offset != end
@@ -143,26 +182,30 @@ def _parts(target: _Target, budget: Budget) -> Iterator[_Part]:
     """The pieces of a shard in the order in which they lie in it."""
     offsets = target.offsets
     for tensor in sorted(target.shard.tensors, key=lambda tensor: offsets[tensor.key]):
-        for piece in pieces(tensor.content, budget):
+        for piece in pieces(tensor.content, budget) if tensor.spec.nbytes else ():
             yield _Part(tensor, offsets[tensor.key] + piece.offset, piece.content)
 
 
 def _write(task: _Task, reader: Reader, sync: bool) -> int:
-    if task.target.direct:
-        _write_directly(task, task.target.direct, reader)
-    else:
+    digest = None
+    if task.target.direct and task.parts:
+        digest = _write_directly(task, task.target.direct, reader)
+    elif task.parts:
         _write_through_cache(task, reader, sync)
-    return sum(part.content.spec.nbytes for part in task.parts)
+    task.target.done(task.nbytes, digest)
+    return task.nbytes
 
 
-def _write_directly(task: _Task, file: DirectFile, reader: Reader) -> None:
-    start = task.start
-    with reader.gathering(task.end - start, start) as room:
+def _write_directly(task: _Task, file: DirectFile, reader: Reader) -> tuple[int, int, int]:
+    """The range that was written, by its start and length, and the digest of its bytes."""
+    start, size = task.start, task.end - task.start
+    with reader.gathering(size, start) as room:
         for part in task.parts:
             first = part.offset - start
             with _blamed(part.tensor):
                 reader.make(part.content, room[first : first + part.content.spec.nbytes])
         file.write(start, room.data)
+        return start, size, xxhash.xxh3_64_intdigest(room.data)
 
 
 def _write_through_cache(task: _Task, reader: Reader, sync: bool) -> None:

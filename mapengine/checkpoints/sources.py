@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.checkpoints import storage
-from mapengine.errors import CheckpointError, OutputError, Problem
+from mapengine.errors import CheckpointError, Problem, SourceChangedError
 from mapengine.specs import FileContents
 
 MOST_OPEN = 64
@@ -45,7 +45,7 @@ class SourceFiles:
         """The descriptor of a file, open as long as the context.
 
         Raises `CheckpointError` where it cannot be opened, or the context raises
-        `storage.ReadError`, and `OutputError` where it has changed.
+        `storage.ReadError`, and `SourceChangedError` where it has changed.
         """
         with self._lock:
             one = self._files.get(name) or _Open(self._open(name))
@@ -66,14 +66,17 @@ class SourceFiles:
     def check(self) -> None:
         """Raises where a file is not what it was when the plan was made."""
         for name in self._contents:
-            with self.opened(name):
+            with self._open(name):
                 pass
 
     def _open(self, name: str) -> BinaryIO:
         file = storage.open_file(self._folder / name)
         if storage.stamp(file) != self._contents[name].stamp:
             file.close()
-            raise OutputError(Problem("ME615", f"{name} has changed since it was planned"))
+            problem = Problem(
+                "ME615", f"{name} has changed since it was planned", help="run it again"
+            )
+            raise SourceChangedError(problem)
         return file
 
     def _close_idle(self) -> None:

@@ -1,4 +1,4 @@
-"""All that touches files, but for `direct`: open, list, read and copy ranges, sync, publish."""
+"""All that touches files that are read or written: open, list, read and copy ranges, sync."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import mmap
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,7 +45,14 @@ def open_file(path: Path) -> BinaryIO:
 def stamp(file: BinaryIO) -> tuple[int, ...]:
     """What tells an open file from another, and from itself after a change."""
     status = os.fstat(file.fileno())
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, *times
+
+
+def size_and_time(file: BinaryIO) -> tuple[int, int]:
+    """Bytes, and nanoseconds of the last change to them."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def read_text(path: Path) -> str:
@@ -131,17 +137,22 @@ def sync_file(path: Path) -> None:
 def check_output(output: Path, source: Path | None, overwrite: bool, needed: int) -> None:
     """Raises `OutputError` unless a folder of `needed` bytes can be published at `output`."""
     parent = output.absolute().parent
-    problem = _unnameable(output) or _nested(output, source) or _occupied(output, overwrite)
+    problem = _unnameable(output) or _nested(output, source) or occupied(output, overwrite)
     if not problem and not parent.is_dir():
         problem = Problem("ME612", f"{parent} is not a folder", help="create it first")
     if not problem and not os.access(parent, os.W_OK | os.X_OK):
         problem = Problem("ME612", f"{parent} cannot be written to")
-    if not problem:
-        free = shutil.disk_usage(parent).free
-        if free < needed:
-            problem = Problem("ME613", f"{parent} has {free:,} bytes free, {needed:,} are needed")
     if problem:
         raise OutputError(problem)
+    check_space(parent, needed)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raises `OutputError` unless there is room for `needed` bytes."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        message = f"{folder} has {free:,} bytes free, {needed:,} are needed"
+        raise OutputError(Problem("ME613", message, help="make room, or name another output"))
 
 
 def _unnameable(output: Path) -> Problem | None:
@@ -150,7 +161,8 @@ def _unnameable(output: Path) -> Problem | None:
     return None
 
 
-def _occupied(output: Path, overwrite: bool) -> Problem | None:
+def occupied(output: Path, overwrite: bool) -> Problem | None:
+    """What stands at `output` and may not be replaced, if anything does."""
     if not os.path.lexists(output):
         return None
     if output.is_symlink() or not output.is_dir():
@@ -175,53 +187,6 @@ def _nested(output: Path, source: Path | None) -> Problem | None:
         message = f"the output {output} and the source {source} lie one within the other"
         return Problem("ME611", message, help="name a path beside the source")
     return None
-
-
-@contextlib.contextmanager
-def staging(output: Path, overwrite: bool = False, sync: bool = True) -> Iterator[Path]:
-    """A fresh folder beside `output`, published as `output` by one rename if all goes well.
-
-    With `sync` the rename is on the disk too. Whatever goes wrong, the folder is removed and
-    `output` is what it was.
-    """
-    output = output.absolute()
-    folder = _fresh(output, "part")
-    try:
-        yield folder
-        if sync:
-            sync_file(folder)
-        _publish(folder, output, overwrite)
-        if sync:
-            sync_file(output.parent)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _fresh(output: Path, kind: str) -> Path:
-    for _ in range(100):
-        folder = output.with_name(f".{output.name[:80]}.{kind}-{os.urandom(4).hex()}")
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir()
-            return folder
-    raise OutputError(Problem("ME612", f"no fresh folder could be made beside {output}"))
-
-
-def _publish(folder: Path, output: Path, overwrite: bool) -> None:
-    """Renames `folder` to `output`, unless something has come there that may not be replaced."""
-    if problem := _occupied(output, overwrite):
-        raise OutputError(problem)
-    if not (output.is_dir() and any(output.iterdir())):
-        folder.rename(output)  # fails on a folder that is not empty any more
-        return
-    old = _fresh(output, "old")
-    output.rename(old)
-    try:
-        folder.rename(output)
-    except OSError:
-        old.rename(output)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _reason(error: OSError | ValueError, path: Path) -> str:

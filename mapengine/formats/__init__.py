@@ -41,6 +41,12 @@ class Format(Protocol):
     def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
         """Completes a created file once all data has been written."""
 
+    def check(self, file: BinaryIO, name: str) -> None:
+        """Holds a file's data to the checksums that it states, if it states any.
+
+        Raises `CheckpointError`, its message beginning with `name`.
+        """
+
 
 FORMATS: dict[str, Format] = {"safetensors": Safetensors(), "torch": Torch()}
 

@@ -73,6 +73,9 @@ class Safetensors:
     def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
         """Nothing: the format has no checksums."""
 
+    def check(self, file: BinaryIO, name: str) -> None:
+        """Nothing, for the same reason."""
+
 
 def looks_like_safetensors(head: bytes) -> bool:
     return len(head) > 8 and _LENGTH.unpack_from(head)[0] <= MAX_HEADER and head[8:9] == b"{"

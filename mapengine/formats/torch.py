@@ -10,7 +10,7 @@ from mapengine.formats import torch_legacy, torch_zip
 from mapengine.formats.refusal import FormatError, refusals_about, refuse_pointer
 from mapengine.formats.torch_archive import describe_archive
 from mapengine.formats.torch_legacy import describe_stream
-from mapengine.formats.torch_writer import create_archive, write_checksums
+from mapengine.formats.torch_writer import check_checksums, create_archive, write_checksums
 from mapengine.specs import FileContents, TensorSpec
 
 _HEAD = 512  # bytes that tell the kinds of torch file, and others, apart
@@ -47,6 +47,13 @@ class Torch:
     def finish(self, path: Path, tensors: Mapping[str, TensorSpec]) -> None:
         with refusals_about(path.name):
             write_checksums(path)
+
+    def check(self, file: BinaryIO, name: str) -> None:
+        """See `Format`. The old kind of stream has none, and torch writes none if told so."""
+        with refusals_about(name):
+            file.seek(0)
+            if file.read(len(torch_zip.MAGIC)) == torch_zip.MAGIC:
+                check_checksums(file)
 
 
 def looks_like_torch(head: bytes) -> bool:

@@ -49,6 +49,16 @@ def write_checksums(path: Path) -> None:
                 file.write(crc.to_bytes(4, "little"))
 
 
+def check_checksums(file: BinaryIO) -> None:
+    """Raises `FormatError` for a member whose bytes are not those its CRC32 was made of.
+
+    A CRC of 0 says that none was made.
+    """
+    for member in read_members(file).values():
+        if member.crc and _crc32(file, member) != member.crc:
+            raise FormatError("ME517", f"the bytes of member {shown(member.name)} are damaged")
+
+
 def _crc32(file: BinaryIO, member: Member) -> int:
     file.seek(member.offset)
     buffer = memoryview(bytearray(min(_CHUNK, member.size)))  # one, for fresh pages are slow

@@ -9,6 +9,7 @@ ME703  shards without an index   ME704  wrong total in the index
 ME705  metadata without `format: pt`
 ME711  a receipt that is none    ME712  a file of the receipt is missing
 ME713  a file is not of the size in the receipt
+ME714  bytes are not those of the SHA-256 in the receipt
 ME721  no good config.json       ME722  no model class that is known
 ME723  class and config differ   ME724  a dtype that the tensors are not
 ME731  missing keys              ME732  unexpected keys
@@ -25,6 +26,7 @@ from mapengine.checkpoints.inspection import read_folder
 from mapengine.verification.back import check_back
 from mapengine.verification.check import Check
 from mapengine.verification.files import check_files, check_receipt
+from mapengine.verification.hashes import check_hashes
 from mapengine.verification.model import check_class, check_config, check_load
 from mapengine.verification.subject import Subject
 
@@ -33,6 +35,7 @@ __all__ = ["CHECKS", "Check", "verify"]
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
     check_files,
     check_receipt,
+    check_hashes,
     check_config,
     check_class,
     check_load,

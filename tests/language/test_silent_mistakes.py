@@ -171,9 +171,12 @@ def test_what_comes_to_the_output_during_a_run_is_not_removed():
         Path("out").mkdir(exist_ok=True)
         Path("out/thesis.tex").write_text("years of work")
 
+    job = api.Job(write(REST), "in")
     with pytest.raises(OutputError, match="ME611"):
-        api.run(api.Job(write(REST), "in"), "out", progress=come)
+        api.run(job, "out", progress=come)
     assert names("out") == {"thesis.tex"}
+    Path("out").rename("thesis")
+    assert api.run(job, "out").kept == 1
     assert not {name for name in names(".") if name.startswith(".out")}
 
 

@@ -1,0 +1,86 @@
+"""Files read once more: whether they are still what was written, and their SHA-256 by tensor."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from mapengine.checkpoints import storage
+from mapengine.checkpoints.journal import Finished
+from mapengine.errors import CheckpointError, MapengineError, Problem
+from mapengine.executors import EXECUTORS, default_workers
+from mapengine.formats import recognise
+from mapengine.specs import FileContents
+
+_CHUNK = 2**20
+
+
+def hashes(path: Path, tensors: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """The SHA-256 of a file and of each of its `tensors`, which lie at an offset, so many bytes.
+
+    The file is read once, from its beginning to its end. Raises `OSError`.
+    """
+    whole = hashlib.sha256()
+    of_tensors = {key: hashlib.sha256() for key in tensors}
+    bounds = sorted((at, at + size, key) for key, (at, size) in tensors.items() if size)
+    room = memoryview(bytearray(_CHUNK))
+    at = 0
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(room):
+            whole.update(room[:count])
+            while bounds and bounds[0][0] < at + count:
+                start, end, key = bounds[0]
+                inside = room[max(start - at, 0) : min(end - at, count)]
+                of_tensors[key].update(inside)
+                if end > at + count:
+                    break
+                bounds.pop(0)
+            at += count
+    return {
+        "file": whole.hexdigest(),
+        "tensors": {key: one.hexdigest() for key, one in of_tensors.items()},
+    }
+
+
+def still_whole(folder: Path, files: Sequence[Finished]) -> Iterable[Finished]:
+    """Those of the files that are there and are, byte for byte, what was written."""
+    run = EXECUTORS["local"]
+    whole = run(lambda one: _is_whole(folder / one.name, one), files, default_workers())
+    return [one for one, good in zip(files, whole, strict=True) if good]
+
+
+def check_sources(folder: Path, files: Mapping[str, FileContents]) -> None:
+    """Holds the data of files to the checksums that they state. Raises `CheckpointError`."""
+    problems = EXECUTORS["local"](lambda n: _damage(folder / n), files, default_workers())
+    if found := [problem for one in problems for problem in one]:
+        raise CheckpointError(*found)
+
+
+def _damage(path: Path) -> Sequence[Problem]:
+    try:
+        with storage.open_file(path) as file:
+            if format := recognise(path.name, file.read(16)):
+                format.check(file, path.name)
+    except CheckpointError as error:
+        return error.problems
+    return ()
+
+
+def _is_whole(path: Path, told: Finished) -> bool:
+    try:
+        with storage.open_file(path) as file:
+            size, mtime = storage.size_and_time(file)
+            if (size, mtime) != (told.size, told.mtime_ns):
+                return False
+            room = memoryview(bytearray(max((size for _, size, _ in told.digests), default=0)))
+            for at, length, digest in told.digests:
+                storage.read_at(file.fileno(), at, room[:length])
+                if xxhash.xxh3_64_intdigest(room[:length]) != digest:
+                    return False
+    except (MapengineError, storage.ReadError):
+        return False
+    return True

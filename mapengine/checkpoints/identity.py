@@ -1,0 +1,74 @@
+"""What makes two runs the same one: then the second goes on where the first stopped, or is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mapengine import __version__
+from mapengine.checkpoints import storage
+from mapengine.planning.plan import Plan
+from mapengine.specs import FileContents
+
+
+def identity(plan: Plan, source: Path, hash: bool) -> dict[str, str]:
+    """One digest for each thing that decides what is written, by a name that a user knows.
+
+    It does not depend on where the files lie, nor on when. Raises `CheckpointError`.
+    """
+    plans = [plan, *_before(plan)]
+    return {
+        "the version of mapengine": __version__,
+        "the mapping": _digest([one.mapping.sha256 for one in plans]),
+        "the options": _digest([[_options(one) for one in plans], hash]),
+        "the source": _digest(
+            [
+                {name: _header(file) for name, file in plan.stored.items()},
+                {name: _content(source / name) for name in plan.companions},
+            ]
+        ),
+        "the plan": plan.fingerprint,
+    }
+
+
+def times(plan: Plan) -> dict[str, str]:
+    """When the files of the source last changed: those of two runs on the same bytes are equal."""
+    stamps = {name: file.stamp for name, file in plan.stored.items()}
+    return {"the times of the source's files": _digest(stamps)}
+
+
+def _before(plan: Plan) -> Iterable[Plan]:
+    while plan.after:
+        plan = plan.after
+        yield plan
+
+
+def _options(plan: Plan) -> Any:
+    settings = plan.binding.names.settings
+    return [
+        plan.binding.read.name,
+        sorted(plan.binding.layout),
+        settings.dtype,
+        plan.format,
+        plan.options.max_shard_size,
+        settings.preset,
+        dict(settings.values),
+    ]
+
+
+def _header(file: FileContents) -> Any:
+    tensors = {key: str(stored) for key, stored in file.tensors.items()}
+    return [file.size, tensors, file.objects]
+
+
+def _content(path: Path) -> str:
+    with storage.open_file(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
