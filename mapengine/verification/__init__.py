@@ -26,7 +26,6 @@ from mapengine.checkpoints.inspection import read_folder
 from mapengine.verification.back import check_back
 from mapengine.verification.check import Check
 from mapengine.verification.files import check_files, check_receipt
-from mapengine.verification.hashes import check_hashes
 from mapengine.verification.model import check_class, check_config, check_load
 from mapengine.verification.subject import Subject
 
@@ -35,7 +34,6 @@ __all__ = ["CHECKS", "Check", "verify"]
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
     check_files,
     check_receipt,
-    check_hashes,
     check_config,
     check_class,
     check_load,

@@ -10,6 +10,7 @@ from mapengine.checkpoints.inspection import index_problems
 from mapengine.errors import MapengineError, Problem
 from mapengine.specs import INDEX_SUFFIX, RECEIPT
 from mapengine.verification.check import Check
+from mapengine.verification.hashes import hash_problems
 from mapengine.verification.subject import SINGLES, Subject, is_part
 
 
@@ -33,8 +34,11 @@ def check_receipt(subject: Subject) -> Check:
     files = receipt.get("files") if isinstance(receipt, dict) else None
     if not isinstance(files, dict):
         return Check(name, (Problem("ME711", f"{RECEIPT} lists no files and sizes"),))
-    findings = tuple(_receipt_problems(subject, files))
-    return Check(name, findings, _count(len(files), "file"))
+    findings, told = list(_receipt_problems(subject, files)), receipt.get("sha256")
+    detail = _count(len(files), "file")
+    if told is not None and not findings:
+        findings, detail = hash_problems(subject, told), f"{detail}, and the SHA-256"
+    return Check(name, tuple(findings), detail)
 
 
 def _set_problems(subject: Subject) -> Iterator[Problem]:

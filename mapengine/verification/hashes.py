@@ -5,40 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.hashing import hashes
-from mapengine.errors import MapengineError, Problem
+from mapengine.errors import Problem
 from mapengine.executors import EXECUTORS, default_workers
 from mapengine.specs import RECEIPT
-from mapengine.verification.check import Check
 from mapengine.verification.subject import Subject
 
-_NAME = "every byte is the one that was written"
 _SHOWN = 20
 _HELP = "the disk, or a hand, has changed it: convert it again, or fetch a copy"
 
 
-def check_hashes(subject: Subject) -> Check:
-    if RECEIPT not in subject.folder.names:
-        return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
-    try:
-        receipt = read_json(subject.folder.path / RECEIPT)
-    except MapengineError as error:
-        return Check(_NAME, error.problems)
-    told = receipt.get("sha256") if isinstance(receipt, dict) else None
-    if told is None:
-        return Check(_NAME, skipped="it was written without --hash, so the receipt has no SHA-256")
+def hash_problems(subject: Subject, told: Any) -> list[Problem]:
+    """What of a folder is not what the `sha256` of its receipt says, which is read from there."""
     files, tensors = (told.get(w) if isinstance(told, dict) else None for w in ("files", "tensors"))
     if not isinstance(files, dict) or not isinstance(tensors, dict):
-        return Check(_NAME, (Problem("ME711", f"the sha256 of {RECEIPT} lists no files, tensors"),))
+        return [Problem("ME711", f"the sha256 of {RECEIPT} lists no files and tensors")]
     names = [name for name in files if name in subject.folder.names]
     found = EXECUTORS["local"](lambda name: _hashed(subject, name), names, default_workers())
-    problems = [
+    return [
         problem
         for name, one in zip(names, found, strict=True)
         for problem in _differences(name, one, files, tensors)
     ]
-    return Check(_NAME, tuple(problems), f"SHA-256 of {len(names)} files")
 
 
 def _hashed(subject: Subject, name: str) -> Mapping[str, Any]:
