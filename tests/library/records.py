@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 DIGESTS = Path(__file__).parent / "digests"
+TORCH = (".pt", ".pth", ".bin", ".ckpt")
 
 
 def recorded(mapping: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def tensors_of(folder: Path) -> dict[str, Tensor]:
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors":
             found |= {f"{path.name}:{key}": one for key, one in load_file(path).items()}
-        elif path.suffix in (".pt", ".pth", ".bin", ".ckpt"):
+        elif path.suffix in TORCH:
             state = torch.load(path, weights_only=True)
             found |= {f"{path.name}:{key}": one for key, one in _flat(state)}
     return found
@@ -42,9 +43,31 @@ def _flat(state: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Tensor]
     return flat
 
 
+def values_of(folder: Path) -> dict[str, Any]:
+    """The plain values beside the tensors, by torch file."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix in TORCH and (values := _plain(torch.load(path, weights_only=True))):
+            found[path.name] = values
+    return found
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for key, value in state.items():
+        if isinstance(value, Mapping):
+            if inner := _plain(value):
+                plain[key] = inner
+        elif not isinstance(value, Tensor):
+            plain[key] = value
+    return plain
+
+
 def digest_of_source(folder: Path) -> str:
     """One SHA-256 over all tensors and configs of a source."""
     configs = "".join(path.read_text() for path in sorted(folder.glob("*.json")))
+    if values := values_of(folder):
+        configs += json.dumps(values, sort_keys=True)
     return compare.digest_of_all(
         tensors_of(folder) | {"configs": torch.tensor(list(configs.encode()), dtype=torch.uint8)}
     )

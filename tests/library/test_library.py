@@ -63,7 +63,13 @@ def test_it_comes_back(converted, case, tmp_path, saver):
     values = example_settings(case.loaded(), case.chosen, "target").values
     job = case.job(there, values, reverse=True, **case.back)
     api.run(job, tmp_path / "back", sync=False)
-    began, came = records.tensors_of(source), records.tensors_of(tmp_path / "back")
+    assert_came_back(tmp_path / "back", source)
+
+
+def assert_came_back(back, source):
+    """Every tensor, and every value of a config that lies beside them."""
+    assert records.values_of(back) == records.values_of(source)
+    began, came = records.tensors_of(source), records.tensors_of(back)
     assert compare.digest_of_all(came) == compare.digest_of_all(began)
 
 
