@@ -14,6 +14,7 @@ _MAX_DEPTH = 64
 _MAX_VALUES = 500_000  # tensors, dicts and plain values
 _MAX_TENSORS = 150_000  # the steps of one pickle make fewer that are not one tensor many times
 _MAX_TEXT = 2**25  # characters of joined keys and of strings; a large checkpoint has 10 million
+_DIGITS = 20  # of a number in a key, at the most
 _PLAIN = (str, int, float, bool, type(None))
 
 Extents = Mapping[str, tuple[int, int]]
@@ -76,7 +77,7 @@ class State:
 
     def _spend(self, *texts: str | int) -> None:
         """Counts the characters of a key's parts, or of strings, before they are joined or kept."""
-        self._text_left -= sum(len(text) if type(text) is str else 1 for text in texts)
+        self._text_left -= sum(len(text) if type(text) is str else _DIGITS for text in texts)
         if self._text_left < 0:
             raise FormatError("ME503", "its keys and strings are too long in all")
 
@@ -139,10 +140,11 @@ def _fields(value: object) -> dict[Any, Any] | None:
 
 
 def _joined(path: tuple[Any, ...]) -> str:
-    if not all(isinstance(key, str) for key in path):
-        where = shown("/".join(map(str, path)))
-        raise FormatError("ME506", f"tensor {where}: a key that is not a string")
-    return "/".join(path)
+    """The key of a tensor: optimizers keep theirs under numbers, which are written as they are."""
+    if not all(isinstance(key, str) or is_count(key) for key in path):
+        where = shown("/".join("?" if type(key) is int else str(key) for key in path))
+        raise FormatError("ME506", f"tensor {where}: a key that is neither a string nor a count")
+    return "/".join(map(str, path))
 
 
 def _kind(value: object) -> str:

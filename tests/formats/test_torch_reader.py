@@ -79,6 +79,23 @@ def test_plain_values_keep_their_nesting_and_tensors_get_joined_keys(legacy):
     }
 
 
+@BOTH_LAYOUTS
+def test_the_state_of_an_optimizer_has_its_numbers_in_its_keys(legacy):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    model(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    data = saved({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, legacy=legacy)
+    contents = described(data)
+    moments = ["step", "exp_avg", "exp_avg_sq"]
+    assert [key for key in contents.tensors if key.startswith("optimizer/")] == [
+        f"optimizer/state/{i}/{name}" for i in (0, 1) for name in moments
+    ]
+    second = optimizer.state_dict()["state"][1]["exp_avg"]
+    assert same(read_back(data, contents.tensors["optimizer/state/1/exp_avg"]), second)
+    assert contents.objects["optimizer"]["param_groups"][0]["params"] == [0, 1]
+
+
 def test_a_file_without_checksums_says_so():
     assert described(saved({"a": SIX})).notes == ()
     (note,) = described(saved({"a": SIX}, legacy=True)).notes
@@ -136,7 +153,10 @@ UNSUPPORTED = {
     "numpy": lambda: torch.ones(2).numpy(),
     "storage": lambda: torch.ones(2).untyped_storage(),
     "in a list": lambda: [torch.ones(2)],
-    "under a number": lambda: {0: torch.ones(2)},
+    "under a truth": lambda: {True: torch.ones(2)},
+    "under a negative number": lambda: {-1: torch.ones(2)},
+    "under a long number": lambda: {10**600: torch.ones(2)},
+    "under a fraction": lambda: {0.5: torch.ones(2)},
     "under a pair": lambda: {(0, 1): 2},
 }
 
@@ -156,6 +176,7 @@ def test_what_is_not_a_dict_of_tensors_is_refused(state, code):
 
 def test_two_ways_to_one_key_are_refused():
     assert refusal(saved({"a/b": SIX, "a": {"b": SIX}})).startswith("ME503")
+    assert refusal(saved({"a": {1: SIX, "1": SIX}})).startswith("ME503")
 
 
 @BOTH_LAYOUTS
