@@ -12,6 +12,10 @@ RECEIPT = "mapengine.json"
 
 
 INDEX_SUFFIX = ".index.json"
+YAML_SUFFIXES = (".yml", ".yaml")
+CONFIG_SUFFIXES = (".json", *YAML_SUFFIXES)
+"""What the name of a config that can be written ends in."""
+
 SUFFIXES = {
     ".safetensors": "safetensors",
     ".pt": "torch",

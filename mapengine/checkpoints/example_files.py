@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from mapengine.binding.names import Settings
+from mapengine.checkpoints.config_text import config_text
 from mapengine.formats import FORMATS
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.planning.example import DTYPE, example_settings, make_example
@@ -27,14 +27,14 @@ def write_example(mapping: Mapping, layout: Layout, folder: Path) -> Settings:
         with (folder / name).open("r+b") as file:
             for key, spec in specs.items():
                 file.seek(offsets[key])
-                file.write(_noise(example.like[name, key], spec.numel))
+                file.write(noise(example.like[name, key], spec.numel))
         format.finish(folder / name, specs)
     for name, config in inventory.configs.items():
-        (folder / name).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (folder / name).write_text(config_text(name, config, sort=False), encoding="utf-8")
     return example_settings(mapping, layout)
 
 
-def _noise(key: str, count: int) -> bytes:
+def noise(key: str, count: int) -> bytes:
     """`count` bfloat16 values from 2**-7 to 2**-5, either sign, decided by the key alone.
 
     Equal keys give equal values, so replicas of a tensor over ranks agree, as they must.

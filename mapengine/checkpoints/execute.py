@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping as AnyMapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from mapengine import __version__
 from mapengine.checkpoints import storage
+from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.finished import finished
 from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
 from mapengine.checkpoints.identity import identity, times
@@ -113,9 +113,9 @@ def _write_beside(
 ) -> dict[str, int]:
     """Writes all but the shards, the receipt last; every file of the output and its size."""
     _write_companions(plan, source, place.new)
-    _write_json_files(plan, place.new)
+    _write_configs(plan, place.new)
     sha256 = _sha256(place) if hash else None
-    _write_json(place.new / RECEIPT, _receipt(plan, place.new, of_run, sha256))
+    _write_config(place.new / RECEIPT, _receipt(plan, place.new, of_run, sha256))
     written = {shard.name for shard in plan.shards}
     for path in place.new.iterdir():
         if place.sync and path.name not in written:
@@ -140,16 +140,16 @@ def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
             shutil.copyfileobj(file, copy)
 
 
-def _write_json_files(plan: Plan, folder: Path) -> None:
+def _write_configs(plan: Plan, folder: Path) -> None:
     if plan.index:
-        _write_json(folder / plan.index, _index(plan))
+        _write_config(folder / plan.index, _index(plan))
     for name, config in plan.configs.items():
-        _write_json(folder / name, config)
+        _write_config(folder / name, config)
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_config(path: Path, value: Any) -> None:
     with path.open("x", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
+        file.write(config_text(path.name, value))
 
 
 def _index(plan: Plan) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mapengine.language.expressions import Expression
 from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.planning.fan_checks import check_fans, loops_of
-from mapengine.planning.sharding import is_inside
+from mapengine.planning.sharding import can_be_written
 from mapengine.specs import SUFFIXES
 
 _RESERVED = {"layout", *CONSTANTS}
@@ -217,8 +217,8 @@ def _target_side(mapping: Mapping) -> Iterator[Problem]:
             message = f"{text!r} is of no format that can be written"
             yield Problem("ME219", message, pattern.where, "target.tensors", hint)
     for config in {target.config_file(layout) for layout in target.layouts()}:
-        if config and not is_inside(config.file) and PurePath(config.file).suffix != ".json":
-            message = f"{config.file!r} is neither JSON nor a torch file: only those are written"
+        if config and not can_be_written(config.file):
+            message = f"{config.file!r} is no JSON, YAML or torch file: only those are written"
             yield Problem("ME219", message, target.where, "target.config")
     for side in mapping.sides.values():
         for root in sorted({side.root_in(layout) for layout in side.layouts()}):

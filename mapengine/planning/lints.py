@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
-from pathlib import PurePath
 
 from mapengine.errors import Problem
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Mapping, OpCall, Rule
-from mapengine.planning.sharding import is_inside
+from mapengine.planning.sharding import can_be_written
 
 _JOINS = ("concat", "stack")
 _TURNS = ("transpose", "permute", "rearrange")
@@ -22,8 +21,8 @@ def irreversible(mapping: Mapping) -> Iterator[Problem]:
                 message = "one-way, so this mapping cannot be reversed"
                 yield Problem("ME330", message, call.where, call.path, "`from:` names the way back")
     for config in {mapping.source.config_file(layout) for layout in mapping.source.layouts()}:
-        if config and not is_inside(config.file) and PurePath(config.file).suffix != ".json":
-            message = f"{config.file} is neither JSON nor a torch file, and so not written back"
+        if config and not can_be_written(config.file):
+            message = f"{config.file} is no JSON, YAML or torch file, and so not written back"
             yield Problem("ME330", message, mapping.source.where, "source.config")
     for field in mapping.fields.values():
         goes_nowhere = field.places["source"].entries and not field.places["target"].entries

@@ -15,7 +15,7 @@ from mapengine.binding.inventory import shards_of
 from mapengine.binding.outputs import home
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import TENSOR_FILE, Side
-from mapengine.specs import INDEX_SUFFIX, SUFFIXES
+from mapengine.specs import CONFIG_SUFFIXES, INDEX_SUFFIX, SUFFIXES
 
 if TYPE_CHECKING:
     from mapengine.binding.binding import Binding
@@ -104,6 +104,11 @@ def _housed(tensors: Sequence[PlannedTensor], binding: Binding) -> Shards:
 def is_inside(config: str) -> bool:
     """Whether a config of this name is written into a tensor file."""
     return config == TENSOR_FILE or PurePath(config).suffix in SUFFIXES
+
+
+def can_be_written(config: str) -> bool:
+    """Whether there is a way to write a config of this name."""
+    return is_inside(config) or PurePath(config).suffix in CONFIG_SUFFIXES
 
 
 def with_objects(

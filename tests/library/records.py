@@ -10,6 +10,8 @@ from golden import compare
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mapengine.specs import CONFIG_SUFFIXES
+
 DIGESTS = Path(__file__).parent / "digests"
 TORCH = (".pt", ".pth", ".bin", ".ckpt")
 
@@ -65,7 +67,8 @@ def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def digest_of_source(folder: Path) -> str:
     """One SHA-256 over all tensors and configs of a source."""
-    configs = "".join(path.read_text() for path in sorted(folder.glob("*.json")))
+    paths = sorted(path for path in folder.iterdir() if path.suffix in CONFIG_SUFFIXES)
+    configs = "".join(path.read_text() for path in paths)
     if values := values_of(folder):
         configs += json.dumps(values, sort_keys=True)
     return compare.digest_of_all(
