@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mapengine import api
+from mapengine.checkpoints.example_files import noise
 from mapengine.language.document import read_document
 from mapengine.language.mapping import Layout
 from mapengine.language.mapping import Mapping as MappingFile
@@ -20,10 +23,12 @@ FOLDER = Path(__file__).parent / "cases"
 
 @dataclass(frozen=True)
 class Case:
-    """`example` changes the mapping's; `options` are those of the `Job`, `script` of the script.
+    """`example` changes the mapping's, and null takes a value from it; `options` are those of the
+    `Job`, `script` of the script.
 
     `aside` are config fields in which the script is not followed, each with the reason;
     `unloadable` says why the installed transformers does not load what the script makes either.
+    `drifted` gives the tensors of one key other values in every file, as replicas come to have.
     """
 
     mapping: str
@@ -35,13 +40,16 @@ class Case:
     back: Mapping[str, Any] = field(default_factory=dict)
     aside: Mapping[str, str] = field(default_factory=dict)
     unloadable: str = ""
+    drifted: bool = False
 
     def __str__(self) -> str:
         return f"{self.mapping}-{self.name}"
 
     def loaded(self) -> MappingFile:
         mapping = api.load(self.mapping)
-        return replace(mapping, example={**(mapping.example or {}), **self.example})
+        example = {**(mapping.example or {}), **self.example}
+        gone = [name for name, value in self.example.items() if value is None]
+        return replace(mapping, example={n: v for n, v in example.items() if n not in gone})
 
     @property
     def chosen(self) -> Layout:
@@ -50,13 +58,25 @@ class Case:
 
     def write_source(self, folder: Path) -> dict[str, Any]:
         """Makes the checkpoint; what must be set to convert it is returned."""
-        return dict(api.make_example(self.loaded(), self.chosen, folder).values)
+        values = dict(api.make_example(self.loaded(), self.chosen, folder).values)
+        if self.drifted:
+            for path in sorted(folder.glob("*.pt")):
+                torch.save(_drifted(torch.load(path), path.name), path)
+        return values
 
     def job(self, folder: Path, values: Mapping[str, Any], **more: Any) -> api.Job:
         layout = self.layout or None
         return api.Job(
             self.loaded(), folder, values=values, layout=layout, **{**self.options, **more}
         )
+
+
+def _drifted(state: Any, name: str) -> Any:
+    """The same tensors with values that their place and their file decide."""
+    if isinstance(state, Mapping):
+        return {key: _drifted(value, f"{name}:{key}") for key, value in state.items()}
+    raw = bytearray(noise(name, state.numel()))
+    return torch.frombuffer(raw, dtype=state.dtype).reshape(state.shape)
 
 
 def _cases() -> Iterable[Case]:
