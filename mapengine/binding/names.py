@@ -292,9 +292,11 @@ class ModelNames:
         return resolve(patterns, names, self.range_of, lambda indices: Scope(self, indices))
 
     def call(self, function: str, *args: Any) -> Any:
-        """`has`, `size`, `dtype`, `present` and `count` of the expression language."""
+        """The questions of the expression language: to the config, and to the headers."""
         if function == "has":
             return self.at(read_path(args[0])) is not ABSENT
+        if function == "length":
+            return self._length(args[0])
         self._check_read(function, args)
         if function == "count":
             return self._count(args[0])
@@ -308,6 +310,13 @@ class ModelNames:
                 raise ValueProblem(f"{args[0]} is {stored.spec}: there is no axis {args[1]}")
             return stored.spec.shape[args[1]]
         return self.written_dtype(stored.spec.dtype)
+
+    def _length(self, path: str) -> int:
+        found = self.at(read_path(path))
+        if isinstance(found, list | tuple | AnyMapping):
+            return len(found)
+        held = "nothing" if found is ABSENT else told(found)
+        raise ValueProblem(f"{path} is {held}, where a list or an object is wanted")
 
     def _check_read(self, function: str, args: Sequence[Any]) -> None:
         """Headers are asked in the words of the source: on the way back it is not there yet."""

@@ -16,6 +16,7 @@ from mapengine.checkpoints import storage
 from mapengine.errors import CheckpointError, MapengineError, Problem
 from mapengine.fold import fold
 from mapengine.formats import recognise
+from mapengine.language.expression_syntax import CONFIG_QUESTIONS
 from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.language.mapping import Side
 from mapengine.language.reader import read_path
@@ -89,7 +90,7 @@ def _config_files(mapping: MappingFile, side: Side) -> set[str]:
         read_path(str(arguments[0])).file
         for expression in mapping.expressions()
         for function, arguments in expression.calls
-        if function == "has"
+        if function in CONFIG_QUESTIONS
     }
     return {main.file for main in mains if main} | {name for name in others | asked if name}
 

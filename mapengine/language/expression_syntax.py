@@ -22,7 +22,11 @@ MAX_DEPTH = 32
 
 CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 # what a checkpoint or its config is asked for, and whether an axis follows the key
-QUESTIONS = {"has": False, "size": True, "dtype": False, "present": False, "count": False}
+QUESTIONS = {
+    "has": False, "length": False,
+    "size": True, "dtype": False, "present": False, "count": False,
+}  # fmt: skip
+CONFIG_QUESTIONS = ("has", "length")
 
 _FIXED = {"and", "or", "not", "if", "else", "in", "True", "False", "None"}
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
