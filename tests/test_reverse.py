@@ -235,6 +235,15 @@ tensors: [w]
     assert made.configs["params.json"] == values
 
 
+def test_what_the_target_may_say_and_nothing_asks_for_need_not_be_there(tmp_path):
+    text = """\
+config: {kind: {target: torch_dtype, compute: "dtype('w')"}}
+tensors: [w]
+"""
+    job = small(tmp_path, text, {"w": torch.rand(2, 3)}, {})
+    assert api.plan(job).configs == {"params.json": {}}
+
+
 def test_what_has_no_way_back_says_so_and_where(tmp_path):
     text = "tensors:\n  - w:\n      ops: [{cast: float16}]\n  - v:\n      ops: [{cast: float16}]\n"
     job = small(tmp_path, text, {"w": torch.rand(2), "v": torch.rand(2)}, {})

@@ -127,11 +127,12 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
         _carry(names, configs[main.file])
     # What `rest` carries gives way to what a field writes; what is carried by name does not.
     carried = [_steps_of(path) for path in names.mapping.carry]
+    named = names.mapping.named()
     written: dict[tuple[str, ConfigPath], ConfigField] = {}
     for field in sorted(names.mapping.fields.values(), key=_depth(names)):
         where, path = field.where, f"config.{field.name}"
         try:
-            if disagreement := _disagreement(names, field):
+            if names.wants(field, named) and (disagreement := _disagreement(names, field)):
                 problems.append(disagreement)
             for file, at, value in _written(names, field, main.file if main else "config.json"):
                 other = written.setdefault((file, at), field)
