@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
+from mapengine.axes import Axis, carve, cuts, merged, plain_axes
 from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides, shared_spec
 
-Part = tuple[int, int]
-"""Size and stride, in elements."""
-Axis = tuple[Part, ...]
-_SHAPES = 4096
-"""How many are remembered of what is worked out for a shape: a model has few."""
+VALUES = ("zeros", "ones", "arange", "tril")
+"""What a tensor may be filled with that no file holds: as torch names it."""
 
 
 class ValueOp(Protocol):
@@ -100,7 +97,7 @@ class View(Lazy):
         else:
             shape, strides = source.shape, contiguous_strides(source.shape)
             dtype = source.dtype
-        return View(source, dtype, _plain_axes(shape, strides), 0, shape)
+        return View(source, dtype, plain_axes(shape, strides), 0, shape)
 
     def _seen(self, axes: tuple[Axis, ...], offset: int, shape: tuple[int, ...]) -> View:
         return View(self.source, self.dtype, axes, offset, shape)
@@ -113,7 +110,7 @@ class View(Lazy):
         shape = tuple(shape)
         if math.prod(shape) == 0:
             return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
-        axes = _carve(self.parts, shape)
+        axes = carve(self.parts, shape)
         return (
             View.of(self).reshape(shape) if axes is None else self._seen(axes, self.offset, shape)
         )
@@ -123,20 +120,20 @@ class View(Lazy):
         shape = (*before, length, *after)
         if math.prod(shape) == 0:
             return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
-        cuts = [
+        parts = [
             self._seen(
                 (*self.axes[:dim], axis, *self.axes[dim + 1 :]),
                 self.offset + offset,
                 (*before, size, *after),
             )
-            for axis, offset, size in _cuts(self.axes[dim], start, length)
+            for axis, offset, size in cuts(self.axes[dim], start, length)
         ]
-        return Joined.of(cuts, dim)
+        return Joined.of(parts, dim)
 
     @property
     def parts(self) -> Axis:
         """All parts of all axes, outermost first, neighbours merged: the loop nest of a copy."""
-        return _merged(self.axes)
+        return merged(self.axes)
 
     @property
     def is_contiguous(self) -> bool:
@@ -291,68 +288,26 @@ class Combined(Lazy):
         return self.members
 
 
-@lru_cache(maxsize=_SHAPES)
-def _plain_axes(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Axis, ...]:
-    """Axes of one part each."""
-    return tuple(_canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled(Lazy):
+    """A tensor that no file holds: what an element is follows from its number, row by row.
 
-
-@lru_cache(maxsize=_SHAPES)
-def _merged(axes: tuple[Axis, ...]) -> Axis:
-    """The parts of all axes as one axis."""
-    return _canonical(tuple(part for axis in axes for part in axis))
-
-
-def _canonical(axis: Axis) -> Axis:
-    """The same positions in as few parts as possible: units dropped, neighbours merged."""
-    merged: list[Part] = []
-    for size, stride in axis:
-        if size == 1:
-            continue
-        if merged and merged[-1][1] == size * stride:
-            merged[-1] = (merged[-1][0] * size, stride)
-        else:
-            merged.append((size, stride))
-    return tuple(merged)
-
-
-def _carve(parts: Axis, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:
-    """`parts` dealt out over axes of the sizes of `shape`; None where a cut falls inside a part."""
-    left, axes = list(parts), []
-    for size in reversed(shape):
-        axis: list[Part] = []
-        while size > 1:
-            n, stride = left.pop()
-            if size % n == 0:
-                axis.insert(0, (n, stride))
-                size //= n
-            elif n % size == 0:
-                axis.insert(0, (size, stride))
-                left.append((n // size, stride * size))
-                size = 1
-            else:
-                return None
-        axes.append(_canonical(tuple(axis)))
-    return tuple(reversed(axes))
-
-
-def _cuts(axis: Axis, start: int, length: int) -> Iterator[tuple[Axis, int, int]]:
-    """Positions `start` to `start + length` of an axis: parts, offset of the first, and how many.
-
-    One cut where whole blocks of the inner parts are taken, else one for each ragged end too.
+    `value` is `arange`, which is the number itself, `tril`, ones and zeros by the last two axes,
+    or what all are.
     """
-    if not axis:
-        yield (), 0, length
-        return
-    stride, inner = axis[0][1], axis[1:]
-    block = math.prod(n for n, _ in inner)
-    while length:
-        outer, skipped = divmod(start, block)
-        if skipped or length < block:
-            taken = min(block - skipped, length)
-            for cut, offset, size in _cuts(inner, skipped, taken):
-                yield cut, outer * stride + offset, size
-        else:
-            taken = length - length % block
-            yield _canonical(((taken // block, stride), *inner)), outer * stride, taken
-        start, length = start + taken, length - taken
+
+    value: str | float
+    shape: tuple[int, ...]
+    dtype: str
+
+    def permute(self, dims: Sequence[int]) -> View:
+        return View.of(self).permute(dims)
+
+    def reshape(self, shape: Sequence[int]) -> View:
+        return View.of(self).reshape(shape)
+
+    def narrow(self, dim: int, start: int, length: int) -> Lazy:
+        return View.of(self).narrow(dim, start, length)
+
+    def inputs(self) -> Sequence[Lazy | StoredTensor]:
+        return ()

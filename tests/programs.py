@@ -24,7 +24,7 @@ from mapengine.ops.stack import Stack, Unstack
 from mapengine.planning.budget import Budget
 from mapengine.planning.pieces import is_plain_copy, pieces
 from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, contiguous_strides
-from mapengine.views import Lazy, View
+from mapengine.views import Filled, Lazy, View
 
 LARGEST = 20_000  # elements of a tensor on the way
 FILE = "model.bin"
@@ -122,6 +122,21 @@ def stored(draw, content, dtype, first, shared):
         copies.append(content.store(real, strides, draw(st.integers(0, 9))))
     (lazy,) = Same(Fan("rank", len(copies))).apply(copies)
     return Pair(lazy, real)
+
+
+@st.composite
+def filled(draw, dtype):
+    """A tensor that no file holds."""
+    shape = draw(shapes)
+    count, kind = math.prod(shape), getattr(torch, dtype)
+    reals = {"arange": torch.arange(count).reshape(shape).to(kind)}
+    if len(shape) > 1:
+        reals["tril"] = torch.tril(torch.ones(shape)).to(kind)
+    if dtype == "float8_e8m0fnu":  # it has no zero
+        reals = {}
+    value = draw(st.sampled_from([*reals, 1]))
+    real = reals.get(value, torch.full(shape, 1, dtype=kind))
+    return Pair(View.of(Filled(value, shape, dtype)), real)
 
 
 def valued(dtype):
@@ -259,6 +274,7 @@ def programs(draw, shared=False):
     dtype = draw(st.sampled_from([*DTYPES, "bfloat16", "float32", "float16", "float64"]))
     count = draw(st.integers(1, 3))
     pairs = [draw(stored(content, dtype, 1000 * i, shared)) for i in range(count)]
+    pairs += [draw(filled(dtype))] if not shared and draw(st.booleans()) else []
     ops = []
     for _ in range(draw(st.integers(1, 8))):
         pair = draw(st.sampled_from([*pairs, *pairs[-2:]]))

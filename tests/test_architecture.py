@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mapengine"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MEANING = ("language", "binding", "planning", "ops", "views", "errors", "specs", "fold")
+MEANING = ("language", "binding", "planning", "ops", "views", "axes", "errors", "specs", "fold")
 BYTES = ("formats", "checkpoints", "executors", "verification")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}
 FAMILIES = re.compile(

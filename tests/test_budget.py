@@ -158,6 +158,11 @@ CONVERSIONS = {
         {"a": ("|i1", 2600, 8000), "b": ("|i1", 2600, 8000)},
         lambda a, b: a.T,
     ),
+    "filled": (
+        "a -> v\n  - -> w: {value: tril, shape: [4100, 4000], dtype: float16}",
+        {"a": ("<i2", 3900, 5000)},
+        lambda a: torch.tril(torch.ones(4100, 4000, dtype=torch.float16)),
+    ),
     "averaged": (
         "a, b, c -> w: {ops: [mean, {transpose: [0, 1]}]}",
         {"a": ("<f4", 1300, 4100), "b": ("<f4", 1300, 4100), "c": ("<f4", 1300, 4100)},
@@ -170,6 +175,7 @@ MEASURED = [
     ("laid out", SMALLEST + MB, 1),
     ("equal", SMALLEST + MB, 1),
     ("averaged", SMALLEST + MB, 1),
+    ("filled", SMALLEST + MB, 1),
     ("turned", 2 * SMALLEST + MB, 2),
     ("turned and cast", 2 * SMALLEST + MB, 2),
 ]

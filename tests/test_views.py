@@ -44,7 +44,7 @@ def check(program, reached):
 def test_ops_on_views_make_what_they_make_of_tensors():
     reached = Counter()
     thorough(600)(given(programs())(lambda program: check(program, reached)))()
-    kinds = {"stored", "View", "Joined", "Mapped", "Combined", "Agreed", "buffer"}
+    kinds = {"stored", "View", "Joined", "Mapped", "Combined", "Agreed", "Filled", "buffer"}
     assert reached.keys() == kinds | OPS.keys() | DTYPES.keys()
     assert min(reached[name] for name in kinds) > 20, reached
     assert min(reached.values()) > 5, reached
@@ -75,7 +75,7 @@ def test_pieces_follow_one_another_and_make_the_whole_within_their_budget(size):
     cut = Counter()
     budget = Budget(size)
 
-    @thorough(160)
+    @thorough(240)
     @given(programs())
     def check(program):
         for pair in program.pairs:

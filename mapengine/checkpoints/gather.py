@@ -19,6 +19,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.arena import Arena, Array
+from mapengine.checkpoints.constants import make_elements
+from mapengine.checkpoints.raw import as_raw, as_torch
 from mapengine.checkpoints.strided import copy
 from mapengine.checkpoints.windows import Loop, in_source_order, windows
 from mapengine.errors import OpError
@@ -26,11 +28,9 @@ from mapengine.planning.boxes import Box, grid, stretch, within
 from mapengine.planning.budget import BATCH, CHUNK, Budget
 from mapengine.planning.pieces import is_plain_copy
 from mapengine.specs import DTYPES, StoredTensor
-from mapengine.views import Agreed, Combined, Joined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Filled, Joined, Lazy, Mapped, View
 
 if TYPE_CHECKING:
-    import torch
-
     from mapengine.ops.elementwise import Combining, Elementwise
 
 GAP = 4096
@@ -105,6 +105,8 @@ class Reader:
                     start += length
             case Mapped():
                 self._fill_values(content, out)
+            case Filled():
+                self._fill_view(View.of(content), out)
             case Combined():
                 self._fill_combined(content, out)
             case Agreed():
@@ -129,7 +131,7 @@ class Reader:
         with self._room(before) as values:
             self.fill(before, values)
             for part in map(_slices, grid(content.shape, self._budget.computed)):
-                out[part] = _as_raw(op.values(_as_torch(values[part], before.dtype)))
+                out[part] = as_raw(op.values(as_torch(values[part], before.dtype)))
 
     def _fill_combined(self, content: Combined, out: Array) -> None:
         op: Combining = content.op  # type: ignore[assignment]
@@ -139,8 +141,8 @@ class Reader:
             for member, room in zip(content.members, rooms, strict=True):
                 self.fill(member, room)
             for part in map(_slices, grid(content.shape, self._budget.computed)):
-                here = [_as_torch(room[part], one) for room, one in zip(rooms, dtypes, strict=True)]
-                out[part] = _as_raw(op.values(here))
+                here = [as_torch(room[part], one) for room, one in zip(rooms, dtypes, strict=True)]
+                out[part] = as_raw(op.values(here))
 
     def _fill_view(self, view: View, out: Array) -> None:
         if is_plain_copy(view) and out.flags.c_contiguous:
@@ -170,6 +172,9 @@ class Reader:
 
     def _source(self, view: View, stack: contextlib.ExitStack) -> Callable[[int, Array], None]:
         """What reads elements of a view's source, from a position within what the view sees."""
+        if isinstance(view.source, Filled):
+            filled, at_once = view.source, self._budget.computed
+            return lambda first, out: make_elements(filled, view.offset + first, out, at_once)
         if isinstance(view.source, Lazy):
             source = view.source
             return lambda first, out: self._lay_out(source, view.offset + first, out)
@@ -223,26 +228,11 @@ def _byte(view: View, first: int) -> int:
     return view.source.location.offset + (view.offset + first) * DTYPES[view.dtype].size
 
 
-def _as_torch(raw: Array, dtype: str) -> torch.Tensor:
-    import torch
-
-    values, kind = torch.from_numpy(raw), getattr(torch, dtype)
-    return values.bool() if kind is torch.bool else values.view(kind)
-
-
-def _as_raw(values: torch.Tensor) -> Array:
-    import torch
-
-    raw = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    array: Array = values.contiguous().view(raw[values.element_size()]).numpy()
-    return array
-
-
 def _disagreement(content: Agreed) -> str:
     files = []
     for member in content.members:
         inner: Any = member
-        while isinstance(inner, Lazy):
+        while isinstance(inner, Lazy) and inner.inputs():
             inner = inner.inputs()[0]
-        files.append(inner.location.file)
+        files.append("the mapping" if isinstance(inner, Lazy) else inner.location.file)
     return f"the tensors that should be the same are not, in {', '.join(dict.fromkeys(files))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -13,13 +12,14 @@ from pathlib import Path
 import xxhash
 
 from mapengine.checkpoints import direct, storage
+from mapengine.checkpoints.blame import blamed
 from mapengine.checkpoints.direct import DirectFile
 from mapengine.checkpoints.gather import Reader
 from mapengine.checkpoints.hashing import hashes
 from mapengine.checkpoints.journal import Finished
 from mapengine.checkpoints.sources import SourceFiles
+from mapengine.checkpoints.value_checks import check_values
 from mapengine.checkpoints.workspace import Workspace
-from mapengine.errors import OpError, PlanError, Problem
 from mapengine.executors import EXECUTORS
 from mapengine.formats import FORMATS
 from mapengine.planning.budget import BATCH, Budget
@@ -137,6 +137,7 @@ def write_shards(
     with SourceFiles(source, plan.stored) as files:
         files.check()
         reader = Reader(files.opened, budget)
+        check_values(plan.checks, reader, budget, run, workers)
         tasks = _tasks(shards, of_all, budget, workers)
         for done in run(lambda task: _write(task, reader, place.sync), tasks, workers):
             if progress and done:
@@ -202,7 +203,7 @@ def _write_directly(task: _Task, file: DirectFile, reader: Reader) -> tuple[int,
     with reader.gathering(size, start) as room:
         for part in task.parts:
             first = part.offset - start
-            with _blamed(part.tensor):
+            with blamed(part.tensor.key, part.tensor.rule):
                 reader.make(part.content, room[first : first + part.content.spec.nbytes])
         file.write(start, room.data)
         return start, size, xxhash.xxh3_64_intdigest(room.data)
@@ -212,21 +213,9 @@ def _write_through_cache(task: _Task, reader: Reader, sync: bool) -> None:
     target = os.open(task.target.path, os.O_RDWR | os.O_CLOEXEC)  # there may be many: not all now
     try:
         for part in task.parts:
-            with _blamed(part.tensor):
+            with blamed(part.tensor.key, part.tensor.rule):
                 reader.write(part.content, target, part.offset)
         if sync:
             storage.start_writing(target, task.start, task.end - task.start)
     finally:
         os.close(target)
-
-
-@contextlib.contextmanager
-def _blamed(tensor: PlannedTensor) -> Iterator[None]:
-    """Says of an op that fails, which tensor of which rule it failed for."""
-    try:
-        yield
-    except OpError as error:
-        rule = tensor.rule
-        problem = error.at(rule.where, rule.path)
-        message = f"{tensor.key}: {problem.message}"
-        raise PlanError(Problem(problem.code, message, rule.where, rule.path, error.help)) from None

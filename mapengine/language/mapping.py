@@ -174,10 +174,30 @@ class OpCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """A tensor that the mapping itself says: its elements, its shape and its dtype.
+
+    The elements are a word, or the number that all of them are; the dtype may be an expression.
+    """
+
+    value: str | Expression
+    shape: tuple[Expression, ...]
+    dtype: str | Expression
+
+    def expressions(self) -> Iterator[Expression]:
+        yield from self.shape
+        yield from (one for one in (self.value, self.dtype) if isinstance(one, Expression))
+
+    def __str__(self) -> str:
+        return self.value.text if isinstance(self.value, Expression) else self.value
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Source patterns, target patterns, and what happens on the way.
 
-    Of each set in `layouts` one must hold: one of the rule itself, and of each scope around it.
+    Without a source every target is the `constant`. Of each set in `layouts` one must hold: one of
+    the rule itself, and of each scope around it.
     """
 
     sources: tuple[KeyPattern, ...]
@@ -188,6 +208,7 @@ class Rule:
     layouts: tuple[frozenset[Layout], ...]
     optional: bool
     scope: tuple[str, str]
+    constant: Constant | None
     where: Where
     path: str
 
@@ -244,6 +265,8 @@ class Mapping:
         for rule in self.rules:
             yield from rule.when
             yield from (size for shape in rule.shapes for size in shape)
+            if rule.constant is not None:
+                yield from rule.constant.expressions()
 
     def named(self) -> frozenset[str]:
         """Every name that is asked for anywhere in the file."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
+    Constant,
     Layout,
     OpCall,
     Rule,
@@ -17,6 +18,10 @@ from mapengine.language.schema import argument_name
 from mapengine.language.schema_check import path_text
 from mapengine.ops import OPS
 from mapengine.ops.rearrange import axis_names
+from mapengine.specs import DTYPES
+from mapengine.views import VALUES
+
+_CONSTANT = "key: {value: zeros, shape: [8], dtype: float32}"
 
 
 class RuleReader(Reader):
@@ -84,14 +89,17 @@ class RuleReader(Reader):
         where = self.where(path)
         nothing: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         sources, targets = self.attempt(lambda: split_rule(text), path, nothing, name)
-        if not sources and targets:
-            self.problem("ME212", "a rule needs a source", path, name=name)
+        constant = self.constant(body, path, name) if targets and not sources else None
+        if sources:
+            self.no_constant(body, path, name)
         prefix = ["".join(p[side] for p in prefixes) for side in (0, 1)]
         when, layouts = self.conditions(body, path, name, when, layouts)
         return Rule(
             sources=tuple(self.pattern(prefix[0] + key, path, name) for key in sources),
             targets=tuple(self.pattern(prefix[1] + key, path, name) for key in targets),
-            shapes=self.shapes(body.get("shape"), len(sources), path, f"{name}.shape"),
+            shapes=self.shapes(
+                body.get("shape") if sources else None, len(sources), path, f"{name}.shape"
+            ),
             ops=tuple(
                 self.op(call, (*path, "ops", i), f"{name}.ops[{i}]")
                 for i, call in enumerate(body.get("ops", []))
@@ -100,9 +108,41 @@ class RuleReader(Reader):
             layouts=layouts,
             optional=body.get("optional", False),
             scope=(prefix[0], prefix[1]),
+            constant=constant,
             where=where,
             path=name,
         )
+
+    def constant(self, body: dict[str, Any], path: Path, name: str) -> Constant | None:
+        """The tensor that a rule without a source says itself."""
+        missing = [word for word in ("value", "shape", "dtype") if word not in body]
+        if missing:
+            words = ", ".join(map(repr, missing))
+            message = f"no source has this key, and {words} is missing"
+            self.problem("ME203", message, path, f"- -> {_CONSTANT}", name)
+            return None
+        if "ops" in body:
+            message = "a constant takes no ops: its value, shape and dtype say all"
+            self.problem("ME227", message, (*path, "ops"), name=f"{name}.ops")
+        if any(isinstance(size, list) for size in body["shape"]):
+            message = "a constant has one shape, of its target"
+            self.problem("ME216", message, (*path, "shape"), name=f"{name}.shape")
+            return None
+        ((*shape,),) = self.shapes(body["shape"], 1, path, f"{name}.shape")
+        value, dtype = body["value"], body["dtype"]
+        if value not in VALUES:
+            value = self.expression(value, (*path, "value"), f"{name}.value")
+        if dtype not in DTYPES:
+            dtype = self.expression(dtype, (*path, "dtype"), f"{name}.dtype")
+        return Constant(value, tuple(shape), dtype)
+
+    def no_constant(self, body: dict[str, Any], path: Path, name: str) -> None:
+        """Refuses what only a rule without a source can say."""
+        for word in ("value", "dtype"):
+            if word in body:
+                message = f"{word!r} is for a key that no source has"
+                where = self.document.where_key((*path, word))
+                self.problem("ME227", message, path, f"- -> {_CONSTANT}", f"{name}.{word}", where)
 
     def shapes(
         self, body: Any, sources: int, path: Path, name: str

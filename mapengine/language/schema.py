@@ -13,6 +13,7 @@ from typing import Any
 
 from mapengine.ops import OPS, Op
 from mapengine.specs import DTYPES
+from mapengine.views import VALUES
 
 FORMAT_VERSION = 1
 
@@ -138,9 +139,19 @@ _RULE = _object(
                 "type": [*_EXPRESSION["type"], "array"],
                 "items": _EXPRESSION,
             },
-            "description": "The shape of each source tensor; a list of shapes where they differ.",
+            "description": "The shape of each source tensor; a list of shapes where they differ. "
+            "Without a source, of the target.",
             "examples": [["heads * head_dim", "hidden"]],
         },
+        "value": {
+            "type": ["string", "number", "boolean"],
+            "description": f"Without a source, what the elements are: {', '.join(VALUES)}, "
+            "or the number that all of them are.",
+            "examples": ["tril", -10000.0],
+        },
+        "dtype": _text(
+            "Without a source, the dtype: a word, or an expression that gives one.", "float32"
+        ),
         "ops": _list_of({"$ref": "#/$defs/op"}, "What happens on the way, in order."),
         "when": _WHEN,
         "layout": _LAYOUT_NAMES,

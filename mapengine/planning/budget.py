@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapengine.specs import DTYPES, StoredTensor
-from mapengine.views import Agreed, Combined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Filled, Lazy, Mapped, View
 
 DEFAULT_MEMORY = 512 * 10**6
 """Bytes for all workers together: little for a laptop, and enough for all but giant matrices."""
@@ -101,6 +101,8 @@ class Budget:
                 span = 1 + sum((n - 1) * stride for n, stride in content.parts)
                 read = min(self.window, span * size)
                 return 0, read + min(2 * read, _TURNED)
+            case Filled():
+                return 0, computed * _CHECKED
             case Mapped():
                 each, fixed = self._cost(content.content)
                 before = DTYPES[content.content.dtype].size
@@ -133,7 +135,7 @@ def _depth(content: Lazy | StoredTensor) -> int:
     if isinstance(content, StoredTensor):
         return 0
     own = isinstance(content, View) and isinstance(content.source, Lazy)
-    return own + max(map(_depth, content.inputs()))
+    return own + max(map(_depth, content.inputs()), default=0)
 
 
 def _is_dense(view: View) -> bool:

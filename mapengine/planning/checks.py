@@ -6,20 +6,16 @@ makes or uses up; every key that two rules or two fields would write.
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import PurePath
-from typing import Any
 
-from mapengine.errors import Problem, Where, by_place, suggest
-from mapengine.language.arithmetic import place_of
+from mapengine.errors import Problem, by_place, suggest
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
-from mapengine.language.patterns import KeyPattern, PatternError
-from mapengine.planning.fan_checks import check_fans, loops_of
+from mapengine.language.mapping import ConfigField, FilePattern, Mapping
+from mapengine.planning.fan_checks import check_fans
+from mapengine.planning.name_checks import config_expressions, rule_expressions, unknown
 from mapengine.planning.sharding import can_be_written
 from mapengine.specs import SUFFIXES
 
@@ -31,105 +27,17 @@ def check_mapping(mapping: Mapping) -> list[Problem]:
     problems = [
         *_field_names(mapping),
         *_config_names(mapping),
-        *_config_expressions(mapping),
+        *config_expressions(mapping),
         *_circles(mapping),
         *_file_patterns(mapping),
         *_target_side(mapping),
         *_dtypes_asked_for(mapping),
-        *_rule_expressions(mapping),
+        *rule_expressions(mapping),
         *_doubled_paths(mapping),
         *check_fans(mapping),
         *_doubled_keys(mapping),
     ]
     return sorted(dict.fromkeys(problems), key=by_place)
-
-
-# -- names in expressions ---------------------------------------------------------------------
-
-
-def _unknown(
-    expression: Expression, known: Iterable[str], path: str, indices: Iterable[str] = ()
-) -> Iterator[Problem]:
-    """Names an expression cannot see. `indices` are those of the file that have no value here."""
-    words = [*known, "layout"]
-    for name in sorted(expression.names.difference(words)):
-        where = _where_of(name, expression)
-        if name in indices:
-            message = f"{name!r} is an index, and has no one value here"
-            yield Problem(
-                "ME218", message, where, path, "an index has a value where the rule loops"
-            )
-        else:
-            yield Problem("ME218", f"there is no name {name!r}", where, path, suggest(name, words))
-    yield from _patterns_asked_for(expression, path)
-
-
-def _where_of(name: str, expression: Expression) -> Where | None:
-    found = re.search(rf"\b{re.escape(name)}\b", expression.text)
-    return place_of(expression.where, expression.text, found.start() if found else 0, len(name))
-
-
-def _patterns_asked_for(expression: Expression, path: str) -> Iterator[Problem]:
-    for function, words in expression.calls:
-        try:
-            if function == "count":
-                KeyPattern.parse(str(words[0]))
-        except PatternError as error:
-            yield Problem("ME212", str(error), expression.where, path, error.help)
-
-
-def _condition(when: Expression, path: str) -> Iterator[Problem]:
-    if isinstance(when.tree, ast.Constant) and not isinstance(when.tree.value, bool):
-        message = f"a condition is true or false, never {when.text}"
-        yield Problem("ME218", message, when.where, path)
-
-
-def _config_expressions(mapping: Mapping) -> Iterator[Problem]:
-    indices = mapping.dims.keys()
-    for name, expression, path in _expressions_of_config(mapping):
-        yield from _unknown(expression, mapping.fields, path, indices)
-        if name == "when":
-            yield from _condition(expression, path)
-
-
-def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, str]]:
-    for field in mapping.fields.values():
-        path = f"config.{field.name}"
-        if field.compute is not None:
-            yield "compute", field.compute, f"{path}.compute"
-        for when in dict.fromkeys(field.whens.values()):
-            yield "when", when, f"{path}.when"
-        for default in field.defaults.values():
-            yield "default", default, f"{path}.default"
-    for index, size in mapping.dims.items():
-        if isinstance(size, Expression):
-            yield "dims", size, f"dims.{index}"
-
-
-def _rule_expressions(mapping: Mapping) -> Iterator[Problem]:
-    known = {*mapping.fields, *mapping.dims}
-    for rule in mapping.rules:
-        for pattern in (*rule.sources, *rule.targets):
-            for hole in pattern.holes:
-                for problem in _unknown(hole.expression, known, rule.path):
-                    yield Problem(
-                        problem.code, problem.message, rule.where, rule.path, problem.help
-                    )
-        inside = {*mapping.fields, *loops_of(rule, mapping)}
-        for when in rule.when:
-            yield from _unknown(when, inside, f"{rule.path}.when", mapping.dims)
-            yield from _condition(when, f"{rule.path}.when")
-        for path, expression in _expressions_of(rule):
-            yield from _unknown(expression, inside, path, mapping.dims)
-
-
-def _expressions_of(rule: Rule) -> Iterator[tuple[str, Expression]]:
-    for shape in dict.fromkeys(rule.shapes):
-        yield from ((f"{rule.path}.shape", size) for size in shape)
-    for call in rule.ops:
-        for value in call.arguments.values():
-            listed: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
-            yield from ((call.path, one) for one in listed if isinstance(one, Expression))
 
 
 # -- names that others refer to ---------------------------------------------------------------
@@ -203,7 +111,7 @@ def _file_patterns(mapping: Mapping) -> Iterator[Problem]:
         for ignored in side.ignore_tensors:
             for hole in ignored.holes:
                 known = {*mapping.fields, *mapping.dims}
-                yield from _unknown(hole.expression, known, f"{side.name}.ignore")
+                yield from unknown(hole.expression, known, f"{side.name}.ignore")
 
 
 def _target_side(mapping: Mapping) -> Iterator[Problem]:
@@ -251,7 +159,7 @@ def _one_count(pattern: FilePattern, mapping: Mapping) -> Iterator[Problem]:
         yield Problem("ME218", message, pattern.where, "", help)
     for hole in pattern.prefix.holes if pattern.prefix else ():
         known = {*mapping.fields, *mapping.dims, *pattern.pattern.names}
-        yield from _unknown(hole.expression, known, "prefix")
+        yield from unknown(hole.expression, known, "prefix")
 
 
 def _doubled_paths(mapping: Mapping) -> Iterator[Problem]:

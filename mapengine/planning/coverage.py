@@ -20,11 +20,11 @@ def drop_absent(steps: Sequence[Step], binding: Binding) -> tuple[Step, ...]:
     """The steps without those of optional rules of which no tensor is there, word by word."""
     there: dict[tuple[int, tuple[str, ...]], bool] = {}
     for step in steps:
-        if step.rule.optional:
+        if step.rule.optional and step.sources.members:
             group = _group(step)
             any_there = any(address in binding.tensors for address in step.sources.members)
             there[group] = there.get(group, False) or any_there
-    return tuple(s for s in steps if not s.rule.optional or there[_group(s)])
+    return tuple(s for s in steps if not s.rule.optional or there.get(_group(s), True))
 
 
 def _group(step: Step) -> tuple[int, tuple[str, ...]]:

@@ -76,7 +76,7 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
         raise MappingError(*expansion.problems)
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
     root, like = mapping.source.root_in(layout), dict[tuple[str, str], str]()
-    for step in expansion.steps:
+    for step in (one for one in expansion.steps if one.rule.sources):
         same_as = dict(_same_as(step))
         for address, spec in _specs(step, binding.names).items():
             found = home(address, binding.ranks, files, root)

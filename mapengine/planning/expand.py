@@ -118,9 +118,13 @@ def _of(size: Any) -> list[str]:
 def fan_labels(
     rule: Rule, binding_dims: AnyMapping[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The indices of a rule that loop, that fan at the source, and that fan at the target."""
-    source = frozenset().union(*(p.names for p in rule.sources)) & binding_dims.keys()
+    """The indices of a rule that loop, that fan at the source, and that fan at the target.
+
+    Those of a constant all loop: there is nothing that a fan of it could be made of.
+    """
     target = frozenset().union(*(p.names for p in rule.targets)) & binding_dims.keys()
+    source = frozenset().union(*(p.names for p in rule.sources)) & binding_dims.keys()
+    source = source if rule.sources else target
     order = list(binding_dims)
     return (
         tuple(sorted(source & target, key=order.index)),

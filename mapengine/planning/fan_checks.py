@@ -30,7 +30,7 @@ def check_fans(mapping: Mapping) -> Iterator[Problem]:
     for layout in mapping.layouts():
         ranks, written = (ranks_of(mapping, mapping.sides[name], layout) for name in SIDES)
         for rule in mapping.rules:
-            if rule.holds_in(layout) and _names_of(rule) <= known:
+            if rule.sources and rule.holds_in(layout) and _names_of(rule) <= known:
                 yield from _check_rule(rule, mapping, ranks, written)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, cast
 
 from mapengine.binding.binding import Binding
@@ -12,10 +13,12 @@ from mapengine.binding.inventory import Address
 from mapengine.binding.names import ModelNames, Scope, UnboundName
 from mapengine.errors import OpError, Problem
 from mapengine.language.expressions import Expression, ExpressionError
-from mapengine.language.mapping import OpCall, Rule
+from mapengine.language.mapping import Constant, OpCall, Rule
 from mapengine.ops import Op
+from mapengine.planning.constants import constant_of
 from mapengine.planning.expand import Family, Label, Step
 from mapengine.planning.families import apply_op, bind_op, settle
+from mapengine.planning.value_checks import ValueCheck, value_check
 from mapengine.specs import StoredTensor
 from mapengine.views import Content, Lazy, View
 
@@ -26,15 +29,25 @@ class StopStep(Exception):
     """A step that cannot go on, for a reason already noted."""
 
 
-def lower(steps: Sequence[Step], binding: Binding) -> tuple[list[Made], list[Problem]]:
-    """Every target tensor, and one problem for each rule and cause that stands in the way."""
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """Every tensor that is written, what must hold of others, and what stands in the way."""
+
+    made: tuple[Made, ...]
+    checks: tuple[ValueCheck, ...]
+    problems: tuple[Problem, ...]
+
+
+def lower(steps: Sequence[Step], binding: Binding) -> Lowered:
+    """The tensors that come of the steps; one problem for each rule and cause."""
     lowering = _Lowering(binding)
     for step in steps:
         try:
             lowering.step(step)
         except (StopStep, UnboundName):
             continue
-    return list(lowering.made.values()), list(lowering.problems.values())
+    made, problems = lowering.made.values(), lowering.problems.values()
+    return Lowered(tuple(made), tuple(lowering.checks), tuple(problems))
 
 
 class _Lowering:
@@ -42,6 +55,7 @@ class _Lowering:
         self.binding = binding
         self.backwards = binding.read.name != "source"
         self.made: dict[Address, Made] = {}
+        self.checks: list[ValueCheck] = []
         self.problems: dict[tuple[str, str], Problem] = {}
         self._ops: dict[int, Op] = {}
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -52,12 +66,15 @@ class _Lowering:
             stored = [tensors[address] for address in step.sources.members]
         except KeyError:  # the missing ones are told once, for all rules together
             raise StopStep from None
+        if rule.constant is not None:
+            self._constant(step, rule.constant, stored)
+            return
         if not self.backwards:
             self._check_shapes(step, stored)
         family: Family[Any] = Family(
             step.sources.labels,
             step.sources.ranges,
-            tuple(View.of(one) if isinstance(one, StoredTensor) else one for one in stored),
+            tuple(map(_seen, stored)),
         )
         for call in reversed(rule.ops) if self.backwards else rule.ops:
             family = self._apply(step, call, family)
@@ -80,6 +97,26 @@ class _Lowering:
 
     def _note(self, problem: Problem, cause: str = "") -> None:
         self.problems.setdefault((problem.path, cause or problem.message), problem)
+
+    def _constant(self, step: Step, constant: Constant, stored: Sequence[Content]) -> None:
+        """Writes what the mapping says; on the way back that is checked, and left out."""
+        rule, shape = step.rule, self._shape(step, constant.shape)
+        try:
+            content = constant_of(constant, shape, self.binding.names, step)
+        except ExpressionError as error:
+            where = error.where or rule.where
+            self._note(Problem("ME303", str(error), where, rule.path, error.help))
+            raise StopStep from None
+        for address in step.targets.members:
+            self._keep(address, content, rule)
+        for (key, _), found in zip(step.sources.members, stored, strict=True):
+            if found.spec == content.spec:
+                fault = f"are not those of `value: {constant}`"
+                help = "`ignore` in place of the rule leaves them behind, whatever they are"
+                self.checks.append(value_check(key, _seen(found), content, fault, help, rule))
+            else:
+                message = f"{key} is {found.spec}, and the rule says {content.spec}"
+                self._note(Problem("ME311", message, rule.where, rule.path))
 
     # -- ops ----------------------------------------------------------------------------------
 
@@ -181,6 +218,10 @@ class _Lowering:
             told_of = f"{step.sources.members[i][0]} is {found}"
         message = f"{told_of}, and [{text}] is {list(sizes)}"
         return Problem("ME311", message, rule.where, f"{rule.path}.shape", origins)
+
+
+def _seen(content: Content) -> Lazy:
+    return View.of(content) if isinstance(content, StoredTensor) else content
 
 
 def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tuple[int, ...]:

@@ -22,9 +22,10 @@ from mapengine.ops.cast import Cast
 from mapengine.planning.budget import BATCH, SMALLEST, Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
-from mapengine.planning.lowering import Made, lower
+from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
+from mapengine.planning.value_checks import ValueCheck
 from mapengine.specs import DTYPES, RECEIPT, FileContents, TensorSpec
 from mapengine.views import Lazy, Mapped
 
@@ -86,6 +87,8 @@ class Plan:
     options: Options
     stored: AnyMapping[str, FileContents]
     """The files that are read, by name."""
+    checks: tuple[ValueCheck, ...] = ()
+    """What must hold of values that are not written."""
     after: Plan | None = None
     """The plan whose output is read, though it is never written."""
 
@@ -129,7 +132,13 @@ class Plan:
 
     @property
     def bytes_read(self) -> int:
-        return sum(leaf.spec.nbytes for tensor in self.tensors for leaf in leaves(tensor.content))
+        return sum(leaf.spec.nbytes for one in self._contents for leaf in leaves(one))
+
+    @property
+    def _contents(self) -> Iterator[Lazy]:
+        """All that is made: what is written, and what is looked at."""
+        yield from (check.differs for check in self.checks)
+        yield from (tensor.content for tensor in self.tensors)
 
     def budget(self, workers: int, memory: int) -> tuple[Budget, int]:
         """What each worker may allocate where `memory` bytes are all there is, and how many work.
@@ -146,8 +155,10 @@ class Plan:
     def peak_memory(self, workers: int, memory: int) -> int:
         """What a run allocates at the most, in bytes, where `memory` is what it may."""
         budget, workers = self.budget(workers, memory)
-        needed = (working_bytes(tensor.content, budget) for tensor in self.tensors)
-        gathered = min(BATCH, max((shard.nbytes for shard in self.shards), default=0))
+        needed = (working_bytes(content, budget) for content in self._contents)
+        looked_at = (check.differs.spec.nbytes for check in self.checks)
+        sizes = (*(shard.nbytes for shard in self.shards), *looked_at)
+        gathered = min(BATCH, max(sizes, default=0))
         return self._own_bytes + workers * (gathered + max(needed, default=0))
 
     @property
@@ -176,37 +187,40 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
     """
     options = options or Options()
     written = binding.names.settings.dtype or binding.write.dtype
+    lowered = _proven(binding)
     tensors = [
         PlannedTensor(key, _cast(content, written, rule), rule, rank)
-        for (key, rank), content, rule in _proven(binding)
+        for (key, rank), content, rule in lowered.made
     ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     files = {f.name: binding.names.inventory.files[f.name] for f in binding.files}
     stored = {name: file for name, file in files.items() if isinstance(file, FileContents)}
     inside = {name: v for name, v in binding.configs.items() if is_inside(name)}
     cut = tuple(Shard(*shard) for shard in with_objects(shards, inside, binding.write))
-    plan = Plan(binding, format, cut, options, after.stored if after else stored, after)
+    checks = (*(after.checks if after else ()), *lowered.checks)
+    plan = Plan(binding, format, cut, options, after.stored if after else stored, checks, after)
     if clashes := _clashes(plan):
         raise PlanError(*clashes)
     return plan
 
 
-def _proven(binding: Binding) -> list[Made]:
+def _proven(binding: Binding) -> Lowered:
     """Every target tensor, after proof that nothing is missing, left over or made twice."""
     expansion = expand(binding)
     problems = [*binding.problems, *expansion.problems]
     steps = drop_absent(expansion.steps, binding)
     if not binding.names.missing and not expansion.problems:
         problems += check_coverage(steps, binding)
-    made, found = lower(steps, binding)
-    problems += found
+    lowered = lower(steps, binding)
+    problems += lowered.problems
     if problems:
         raise PlanError(*dict.fromkeys(problems))
     promised = sum(len(step.targets.members) for step in steps)
-    if len(made) != promised:  # a step that stopped without a word: never write less than all
-        message = f"{promised} tensors are to be made, and {len(made)} were"
+    made = len(lowered.made)
+    if made != promised:  # a step that stopped without a word: never write less than all
+        message = f"{promised} tensors are to be made, and {made} were"
         raise PlanError(Problem("ME315", message, binding.write.where))
-    return made
+    return lowered
 
 
 def _clashes(plan: Plan) -> list[Problem]:
@@ -226,6 +240,6 @@ def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:
     """The tensor in the dtype its side is written in, save where a rule casts by itself."""
     if dtype is None or content.dtype == dtype or not DTYPES[content.dtype].floating:
         return content
-    if any(call.name == "cast" for call in rule.ops):
+    if rule.constant is not None or any(call.name == "cast" for call in rule.ops):
         return content
     return Mapped.of(Cast(dtype), content)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapengine.errors import printable
+from mapengine.fold import fold
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import SIDES, OpCall, Rule
 from mapengine.planning.plan import Plan
@@ -91,7 +92,7 @@ def _cells(row: Row, sides: Sequence[str]) -> tuple[str, ...]:
         _some(row.shapes),
         _some(row.dtypes),
         size_text(row.nbytes),
-        "; ".join(_ops(row.rule, sides)),
+        str(row.rule.constant) if row.rule.constant else "; ".join(_ops(row.rule, sides)),
     )
 
 
@@ -107,11 +108,16 @@ def _totals(plan: Plan, working_memory: int) -> list[str]:
     inside = [f"the config in {shard.name}" for shard in plan.shards if shard.objects]
     files = [*plan.configs, *inside[:1], *plan.companions]
     shards = f"{len(plan.shards)} {plan.format} file{'' if len(plan.shards) == 1 else 's'}"
+    checked = [
+        f"checked, and not written: {pattern}" + (f"  ×{n}" if n > 1 else "")
+        for pattern, n in fold(check.key for check in plan.checks)
+    ]
     return [
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
         f"{size_text(plan.bytes_written)} written · {shards} · "
         f"working memory at most {size_text(working_memory)}",
         f"also: {', '.join(files)}",
+        *checked,
         "every source tensor is used, every target tensor is made once",
     ]
 
@@ -196,6 +202,7 @@ def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
             }
             for shard in plan.shards
         ],
+        "checked": [check.key for check in plan.checks],
         "configs": dict(plan.configs),
         "companions": plan.companions,
         "source_files": plan.source_files,

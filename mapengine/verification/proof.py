@@ -25,7 +25,7 @@ from mapengine.planning.example import example_settings
 from mapengine.planning.plan import Plan, PlannedTensor, make_plan
 from mapengine.planning.planned import planned_inventory
 from mapengine.specs import StoredTensor
-from mapengine.views import Agreed, Combined, Content, Joined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Content, Filled, Joined, Lazy, Mapped, View
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -109,7 +109,7 @@ class _Elements:
     def __init__(self, plan: Plan) -> None:
         self._first: dict[int, int] = {}
         self.stored: list[tuple[str, StoredTensor]] = []
-        count = 0
+        count = 1  # 0 are those that the mapping says itself
         for file in plan.stored.values():
             for key, one in file.tensors.items():
                 self._first[id(one)] = count
@@ -124,6 +124,8 @@ class _Elements:
             case StoredTensor():
                 start = self._first[id(content)]
                 return np.arange(start, start + content.spec.numel).reshape(content.spec.shape)
+            case Filled():
+                return np.zeros(content.shape, np.int64)
             case View():
                 return _seen(content, self.of(content.source).reshape(-1))
             case Joined():
@@ -155,6 +157,7 @@ def _used_once(plan: Plan, there: dict[str, Ids], elements: _Elements) -> Iterat
     for tensors in by_rule.values():
         rule = tensors[0].rule
         found = np.concatenate([there[tensor.key].reshape(-1) for tensor in tensors])
+        found = found[found > 0]
         if any(call.name == "copy" for call in rule.ops):
             found = np.unique(found)
         counts = np.bincount(elements.same_as[found], minlength=len(uses))

@@ -1,0 +1,28 @@
+"""Where tensors differ: what a plan holds values to. No op of the language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mapengine.ops.op import Exactness
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Differing:
+    """True where two tensors of one dtype have other bits."""
+
+    def result(self, dtypes: Sequence[str]) -> str:
+        return "bool"
+
+    def exactness(self, dtype: str) -> Exactness:
+        return Exactness.ONE_WAY
+
+    def values(self, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        import torch
+
+        kinds: dict[int, Any] = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+        one, other = (t.contiguous().view(kinds[t.element_size()]) for t in tensors)
+        return one != other

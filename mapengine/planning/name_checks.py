@@ -1,0 +1,130 @@
+"""Names in a mapping's expressions that nothing gives a value, and conditions that are none."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mapengine.errors import Problem, Where, suggest
+from mapengine.language.arithmetic import place_of
+from mapengine.language.expressions import Expression
+from mapengine.language.mapping import Constant, Mapping, Rule
+from mapengine.language.patterns import KeyPattern, PatternError
+from mapengine.planning.fan_checks import loops_of
+from mapengine.specs import DTYPES
+from mapengine.views import VALUES
+
+
+def unknown(
+    expression: Expression,
+    known: Iterable[str],
+    path: str,
+    indices: Iterable[str] = (),
+    words_too: Iterable[str] = (),
+) -> Iterator[Problem]:
+    """Names an expression cannot see. `indices` are those of the file that have no value here.
+
+    `words_too` might stand in the expression's place.
+    """
+    words = [*known, "layout"]
+    for name in sorted(expression.names.difference(words)):
+        where = _where_of(name, expression)
+        if name in indices:
+            message = f"{name!r} is an index, and has no one value here"
+            yield Problem(
+                "ME218", message, where, path, "an index has a value where the rule loops"
+            )
+        else:
+            yield Problem(
+                "ME218",
+                f"there is no name {name!r}",
+                where,
+                path,
+                suggest(name, [*words, *words_too]),
+            )
+    yield from _patterns_asked_for(expression, path)
+
+
+def _where_of(name: str, expression: Expression) -> Where | None:
+    found = re.search(rf"\b{re.escape(name)}\b", expression.text)
+    return place_of(expression.where, expression.text, found.start() if found else 0, len(name))
+
+
+def _patterns_asked_for(expression: Expression, path: str) -> Iterator[Problem]:
+    for function, words in expression.calls:
+        try:
+            if function == "count":
+                KeyPattern.parse(str(words[0]))
+        except PatternError as error:
+            yield Problem("ME212", str(error), expression.where, path, error.help)
+
+
+def _condition(when: Expression, path: str) -> Iterator[Problem]:
+    if isinstance(when.tree, ast.Constant) and not isinstance(when.tree.value, bool):
+        message = f"a condition is true or false, never {when.text}"
+        yield Problem("ME218", message, when.where, path)
+
+
+def config_expressions(mapping: Mapping) -> Iterator[Problem]:
+    indices = mapping.dims.keys()
+    for name, expression, path in _expressions_of_config(mapping):
+        yield from unknown(expression, mapping.fields, path, indices)
+        if name == "when":
+            yield from _condition(expression, path)
+
+
+def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, str]]:
+    for field in mapping.fields.values():
+        path = f"config.{field.name}"
+        if field.compute is not None:
+            yield "compute", field.compute, f"{path}.compute"
+        for when in dict.fromkeys(field.whens.values()):
+            yield "when", when, f"{path}.when"
+        for default in field.defaults.values():
+            yield "default", default, f"{path}.default"
+    for index, size in mapping.dims.items():
+        if isinstance(size, Expression):
+            yield "dims", size, f"dims.{index}"
+
+
+def rule_expressions(mapping: Mapping) -> Iterator[Problem]:
+    known = {*mapping.fields, *mapping.dims}
+    for rule in mapping.rules:
+        for pattern in (*rule.sources, *rule.targets):
+            for hole in pattern.holes:
+                for problem in unknown(hole.expression, known, rule.path):
+                    yield Problem(
+                        problem.code, problem.message, rule.where, rule.path, problem.help
+                    )
+        inside = {*mapping.fields, *loops_of(rule, mapping)}
+        for when in rule.when:
+            yield from unknown(when, inside, f"{rule.path}.when", mapping.dims)
+            yield from _condition(when, f"{rule.path}.when")
+        for path, expression in _expressions_of(rule):
+            yield from unknown(expression, inside, path, mapping.dims)
+        if rule.constant is not None:
+            yield from _constant(rule, rule.constant, inside, mapping)
+
+
+def _expressions_of(rule: Rule) -> Iterator[tuple[str, Expression]]:
+    for shape in dict.fromkeys(rule.shapes):
+        yield from ((f"{rule.path}.shape", size) for size in shape)
+    for call in rule.ops:
+        for value in call.arguments.values():
+            listed: tuple[Any, ...] = value if isinstance(value, tuple) else (value,)
+            yield from ((call.path, one) for one in listed if isinstance(one, Expression))
+
+
+def _constant(
+    rule: Rule, constant: Constant, inside: set[str], mapping: Mapping
+) -> Iterator[Problem]:
+    for size in constant.shape:
+        yield from unknown(size, inside, f"{rule.path}.shape", mapping.dims)
+    for name, one, words in (
+        ("value", constant.value, VALUES),
+        ("dtype", constant.dtype, DTYPES),
+    ):
+        if isinstance(one, Expression):
+            yield from unknown(one, inside, f"{rule.path}.{name}", mapping.dims, words)
