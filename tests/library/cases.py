@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from language.checkpoints import changed
 
 from mapengine import api
+from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.example_files import noise
 from mapengine.language.document import read_document
 from mapengine.language.mapping import Layout
@@ -26,6 +28,7 @@ class Case:
     """`example` changes the mapping's, and null takes a value from it; `options` are those of the
     `Job`, `script` of the script.
 
+    `edits` are what a config of the source says otherwise, by file: what is `absent` is taken away.
     `aside` are config fields in which the script is not followed, each with the reason;
     `unloadable` says why the installed transformers does not load what the script makes either.
     `drifted` gives the tensors of one key other values in every file, as replicas come to have.
@@ -35,6 +38,7 @@ class Case:
     name: str
     script: Mapping[str, Any] = field(default_factory=dict)
     example: Mapping[str, Any] = field(default_factory=dict)
+    edits: Mapping[str, Any] = field(default_factory=dict)
     layout: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     back: Mapping[str, Any] = field(default_factory=dict)
@@ -62,6 +66,10 @@ class Case:
         if self.drifted:
             for path in sorted(folder.glob("*.pt")):
                 torch.save(_drifted(torch.load(path), path.name), path)
+        for name, change in self.edits.items():
+            told = read_document((folder / name).read_text(encoding="utf-8"), name).data
+            text = config_text(name, changed(told, change), sort=False)
+            (folder / name).write_text(text, encoding="utf-8")
         return values
 
     def job(self, folder: Path, values: Mapping[str, Any], **more: Any) -> api.Job:
