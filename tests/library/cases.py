@@ -73,10 +73,8 @@ class Case:
         return values
 
     def job(self, folder: Path, values: Mapping[str, Any], **more: Any) -> api.Job:
-        layout = self.layout or None
-        return api.Job(
-            self.loaded(), folder, values=values, layout=layout, **{**self.options, **more}
-        )
+        options = {"layout": self.layout or None, **self.options, **more}
+        return api.Job(self.loaded(), folder, values=values, **options)
 
 
 def _drifted(state: Any, name: str) -> Any:

@@ -11,6 +11,7 @@ from mapengine import api
 from mapengine.planning.example import example_settings
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=str)
+ONE_EACH = {case.mapping: case for case in CASES.values() if not case.unloadable}
 
 
 @pytest.fixture
@@ -51,6 +52,29 @@ def test_it_loads_into_the_class_with_nothing_missing_or_left(converted, case):
     assert any(told.values()) == bool(case.unloadable), told
 
 
+@pytest.mark.parametrize("case", ONE_EACH.values(), ids=str)
+def test_every_layout_of_the_target_is_the_same_model(converted, case, tmp_path):
+    source, there, values, _ = converted
+    target = case.loaded().target
+    for layout in set(target.layouts()) - unloadable(case.mapping):
+        name = "+".join(sorted(case.chosen - target.layout_names | layout))
+        other = tmp_path / f"there, {name}"
+        api.run(case.job(source, values, layout=name or None), other, sync=False)
+        if model_class(other) is model_class(there):
+            assert_same_model(other, there)
+
+
+def unloadable(mapping):
+    """Every layout of the target of which a case says that it does not load."""
+    cases = [case for case in CASES.values() if case.mapping == mapping and case.unloadable]
+    return {
+        layout
+        for case in cases
+        for layout in case.loaded().target.layouts()
+        if set(case.layout.split("+")) & case.loaded().target.layout_names <= layout
+    }
+
+
 @cases
 @pytest.mark.parametrize("saver", ["mapengine", "transformers"])
 def test_it_comes_back(converted, case, tmp_path, saver):
@@ -70,6 +94,15 @@ def test_it_comes_back(converted, case, tmp_path, saver):
     again = case.job(tmp_path / "back", values)  # what comes back is as if it had not drifted
     api.run(again, tmp_path / "again", sync=False)
     assert compare.digests_of(tmp_path / "again") == compare.digests_of(made)
+
+
+def assert_same_model(found, wanted):
+    """As the installed transformers loads both: every field it knows, and every tensor."""
+    one, two = (model_class(folder).from_pretrained(folder) for folder in (found, wanted))
+    known = type(two.config)().to_dict().keys()
+    fields = [{k: v for k, v in m.config.to_dict().items() if k in known} for m in (one, two)]
+    assert compare.differences(*fields) == []
+    assert compare.digest_of_all(one.state_dict()) == compare.digest_of_all(two.state_dict())
 
 
 def assert_came_back(back, source):
