@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from golden import compare  # noqa: E402
-from golden.regenerate import TRANSFORMERS, official_python  # noqa: E402
+from golden.regenerate import TRANSFORMERS, official_python, without_ignored  # noqa: E402
 from golden.sources import write_json  # noqa: E402
 
 from library import records  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def read_if_there(path: Path) -> dict[str, Any] | None:
-    return compare.read_json(path) if path.exists() else None
+    return without_ignored(compare.read_json(path)) if path.exists() else None
 
 
 if __name__ == "__main__":
