@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := mixtral-example
 
-.PHONY: demo test lint bench golden clean
+.PHONY: demo test lint bench crash golden clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -25,6 +25,12 @@ lint: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+# Every system call, random moments, power cuts: about ten minutes; root and strace for all of it.
+crash: $(VENV)/.installed-dev
+	$(BIN)/python tests/reliability/crash_sweep.py
+	$(BIN)/python tests/reliability/random_kills.py --kills 1000
+	$(BIN)/python tests/reliability/power_cuts.py --cuts 200
 
 golden: $(VENV)/.installed-dev
 	$(BIN)/python tests/golden/regenerate.py

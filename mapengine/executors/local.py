@@ -12,7 +12,13 @@ R = TypeVar("R")
 
 
 def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
-    """The results in the order of the tasks; a few tasks at most are taken ahead of the work."""
+    """The results in the order of the tasks; a few tasks at most are taken ahead of the work.
+
+    A single worker is the caller's own thread, so that what it does has one order.
+    """
+    if workers == 1:
+        yield from map(work, tasks)
+        return
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mapengine") as pool:
         waiting: deque[Future[R]] = deque()
         try:

@@ -24,7 +24,7 @@ tensors:
     tensors:
       - plain
       - turned: {ops: [{transpose: [0, 1]}]}
-  - norm: {ops: [{cast: float32}]}
+  - norm
 """
 OPTIONS = ("--max-shard-size", "400KB", "--quiet")
 """Shards that take more than one task, and more than one of them."""

@@ -77,8 +77,17 @@ def test_what_was_left_after_publishing_is_cleared_by_the_same_run(monkeypatch):
     assert not place_of(Path("out")).exists()
 
 
+def test_the_command_says_that_it_was_finished_before(folder):
+    assert runs.run(folder).returncode == 0
+    again = subprocess.run(
+        [word for word in runs.command() if word != "--quiet"],
+        cwd=folder, capture_output=True, text=True, env=runs.environment(),
+    )  # fmt: skip
+    assert (again.returncode, again.stderr) == (0, "it was finished before; nothing was done\n")
+
+
 CHANGES = {
-    "the mapping": lambda: Path("small.yaml").write_text(runs.MAPPING.replace("norm:", "norm  :")),
+    "the mapping": lambda: Path("small.yaml").write_text(runs.MAPPING.replace("- norm", "-  norm")),
     "the source": lambda: runs.prepare(Path(), layers=5),
     "the times of the source's files": lambda: runs.prepare(Path(), salt=1.0),
 }
@@ -251,7 +260,7 @@ def test_the_old_is_there_until_the_new_is(exchange, monkeypatch):
 
 
 def test_a_value_that_is_lost_leaves_nothing_to_go_on_from(folder):
-    text = runs.MAPPING.replace("cast: float32", "mul: 1.0e+38").replace("{layer}", "{layer}")
+    text = runs.MAPPING.replace("- norm", "- norm: {ops: [{mul: 1.0e+38}]}")
     Path("small.yaml").write_text(text)
     with pytest.raises(PlanError, match="ME305"):
         api.run(job(), "out")
