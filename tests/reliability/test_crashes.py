@@ -23,7 +23,7 @@ def test_no_kill_and_no_error_of_the_disk_at_a_system_call_leaves_half_an_output
 def test_the_sweep_sees_an_output_that_is_half_an_output(tmp_path, monkeypatch):
     """A check of the check: a run that publishes first, and writes then, is found out."""
     sweep = crash_sweep.Sweep(tmp_path)
-    broken = crash_sweep.Point("fsync", 10**6, overwrite=False)
+    broken = crash_sweep.Point("fsync", 60_000, overwrite=False)
     real = crash_sweep._run
 
     def meddled(words, folder):
