@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := mixtral-example
 
-.PHONY: demo test lint bench crash golden clean
+.PHONY: demo test lint bench crash mutants golden clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -31,6 +31,10 @@ crash: $(VENV)/.installed-dev
 	$(BIN)/python tests/reliability/crash_sweep.py
 	$(BIN)/python tests/reliability/random_kills.py --kills 1000
 	$(BIN)/python tests/reliability/power_cuts.py --cuts 200
+
+# Every small mistake in every mapping that ships: half an hour.
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python tests/mutants/hunt.py
 
 golden: $(VENV)/.installed-dev
 	$(BIN)/python tests/golden/regenerate.py

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from language.checkpoints import changed
 
+from library.records import recorded
 from mapengine import api
 from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.example_files import noise
 from mapengine.language.document import read_document
 from mapengine.language.mapping import Layout
 from mapengine.language.mapping import Mapping as MappingFile
+from mapengine.planning.example import example_settings
 
 FOLDER = Path(__file__).parent / "cases"
 
@@ -71,6 +73,16 @@ class Case:
             text = config_text(name, changed(told, change), sort=False)
             (folder / name).write_text(text, encoding="utf-8")
         return values
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the script made of it."""
+        return recorded(self.mapping)[self.name]
+
+    @property
+    def back_values(self) -> dict[str, Any]:
+        """What must be set on the way back."""
+        return dict(example_settings(self.loaded(), self.chosen, "target").values)
 
     def job(self, folder: Path, values: Mapping[str, Any], **more: Any) -> api.Job:
         options = {"layout": self.layout or None, **self.options, **more}

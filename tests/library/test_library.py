@@ -8,7 +8,6 @@ from transformers import AutoConfig
 from library import records
 from library.cases import CASES
 from mapengine import api
-from mapengine.planning.example import example_settings
 
 cases = pytest.mark.parametrize("case", CASES.values(), ids=str)
 ONE_EACH = {case.mapping: case for case in CASES.values() if not case.unloadable}
@@ -18,7 +17,7 @@ ONE_EACH = {case.mapping: case for case in CASES.values() if not case.unloadable
 def converted(case, tmp_path):
     """The source, what becomes of it, what had to be set, and the script's record."""
     values = case.write_source(tmp_path / "source")
-    record = records.recorded(case.mapping)[case.name]
+    record = case.record
     assert records.digest_of_source(tmp_path / "source") == record["source"], (
         "regenerate the record"
     )
@@ -85,8 +84,7 @@ def test_it_comes_back(converted, case, tmp_path, saver):
     if saver == "transformers":  # as the installed version spells keys and config
         model_class(made).from_pretrained(made).save_pretrained(tmp_path / "saved")
         there = tmp_path / "saved"
-    values = example_settings(case.loaded(), case.chosen, "target").values
-    job = case.job(there, values, reverse=True, **case.back)
+    job = case.job(there, case.back_values, reverse=True, **case.back)
     api.run(job, tmp_path / "back", sync=False)
     if not case.drifted:
         assert_came_back(tmp_path / "back", source)

@@ -1,0 +1,1 @@
+"""Mistakes planted in the mappings that ship, one at a time, and what catches each."""
