@@ -89,7 +89,9 @@ def test_it_comes_back(converted, case, tmp_path, saver):
     if not case.drifted:
         assert_came_back(tmp_path / "back", source)
         return
-    again = case.job(tmp_path / "back", values)  # what comes back is as if it had not drifted
+    again = case.job(
+        tmp_path / "back", case.back_values
+    )  # what comes back is as if it had not drifted
     api.run(again, tmp_path / "again", sync=False)
     assert compare.digests_of(tmp_path / "again") == compare.digests_of(made)
 

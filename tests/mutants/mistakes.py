@@ -156,7 +156,11 @@ def _patterns(pattern: str) -> Iterator[tuple[str, str]]:
     words = re.findall(r"[A-Za-z_]\w*|\d+", right)
     for one, other in itertools.pairwise(words):
         if one != other:
-            turned = re.sub(rf"\b{one}\b(.*?)\b{other}\b", rf"{other}\1{one}", right, count=1)
+            first, second = (re.search(rf"\b{word}\b", right) for word in (one, other))
+            assert first and second
+            turned = right
+            for found, word in sorted([(first, other), (second, one)], key=lambda p: -p[0].start()):
+                turned = turned[: found.start()] + word + turned[found.end() :]
             yield f"{one} and {other} swapped on the right", f"{left}->{turned}"
 
 
