@@ -91,7 +91,8 @@ def test_run_again_makes_the_example_anew(example):
 
 def test_an_output_that_is_there_is_not_touched_and_the_way_out_is_said(example):
     source, output = (Path("mixtral-example") / name for name in ("source", "converted"))
-    done = mapengine("run", MAPPING, "-s", source, "-o", output, cwd=example)
+    words = ["run", MAPPING, "-s", source, "-o", output, "--dtype", "float32"]
+    done = mapengine(*words, cwd=example)
     assert done.returncode == 2
     assert f"ME611 {output} is not empty" in done.stderr
     assert "--overwrite" in done.stderr
