@@ -265,7 +265,7 @@ def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings
         message = f"{folder} does not hold the example any more"
         raise OutputError(Problem("ME611", message, help="remove it, and it is made again"))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    check_output(folder, None, False, 0)
+    check_output(folder, None, overwrite=False)
     with workspace(folder, restart=True) as place:
         settings = write_example(mapping, layout, place.new)
         place.publish()

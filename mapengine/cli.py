@@ -157,7 +157,7 @@ def run(
     from mapengine.report.units import size_text
 
     if output is not None:  # before the work of planning
-        check_output(output, source, overwrite=True, needed=0)  # it may be finished already
+        check_output(output, source, overwrite)
     if dry_run:
         _print_plan(_planned(source, given), workers, memory, as_json)
         return

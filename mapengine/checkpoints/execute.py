@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping as AnyMapping
@@ -16,7 +17,7 @@ from mapengine.checkpoints.finished import finished
 from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
 from mapengine.checkpoints.identity import identity, times
 from mapengine.checkpoints.shards import Progress, write_shards
-from mapengine.checkpoints.workspace import Workspace, discard, workspace
+from mapengine.checkpoints.workspace import Workspace, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
 from mapengine.planning.budget import DEFAULT_MEMORY
@@ -69,16 +70,19 @@ def run_plan(
     disk that fails; `PlanError` where a value does not survive an op.
     """
     of_run = identity(plan, source, hash)
-    result = Result(str(output), {}, len(list(plan.tensors)), plan.bytes_read, plan.bytes_written)
+    tensors = sum(len(shard.tensors) for shard in plan.shards)
+    result = Result(str(output), {}, tensors, plan.bytes_read, plan.bytes_written)
     try:
-        if files := finished(output, source, plan, of_run):
-            discard(output)
-            return replace(result, files=files, kept=len(plan.shards), was_finished=True)
-        storage.check_output(output, source, overwrite, 0)
+        storage.check_output(output, source, overwrite)
         with workspace(
             output, {**of_run, **times(plan)}, whole=still_whole, overwrite=overwrite, sync=sync,
             restart=restart,
         ) as place:  # fmt: skip
+            # Only now is there no other run that could just be publishing it.
+            if files := finished(output, source, plan, of_run):
+                return replace(result, files=files, kept=len(plan.shards), was_finished=True)
+            if problem := storage.occupied(output, overwrite):
+                raise OutputError(problem)
             _check_space(plan, source, place)
             if hash:
                 check_sources(source, plan.stored)
@@ -92,7 +96,11 @@ def run_plan(
             place.publish()
             return replace(result, files=files, kept=len(place.kept))
     except OSError as error:
-        raise _failed(error, output) from error
+        is_new = False
+        with contextlib.suppress(OSError):  # what can fail after publishing is to sync that
+            is_new = finished(output, source, plan, of_run) is not None
+        state = "is the new one" if is_new else "is as it was"
+        raise _failed(error, f"{output} {state}") from error
 
 
 def _check_space(plan: Plan, source: Path, place: Workspace) -> None:
@@ -101,10 +109,10 @@ def _check_space(plan: Plan, source: Path, place: Workspace) -> None:
     storage.check_space(place.output.parent, left + beside)
 
 
-def _failed(error: OSError, output: Path) -> OutputError:
-    place = error.filename2 or error.filename or output
+def _failed(error: OSError, state: str) -> OutputError:
+    place = error.filename2 or error.filename or "the disk"
     reason = os.strerror(error.errno) if error.errno else str(error)
-    message = f"{place}: {reason}; {output} is as it was"
+    message = f"{place}: {reason}; {state}"
     return OutputError(Problem("ME614", message, help="; ".join(getattr(error, "__notes__", ()))))
 
 

@@ -70,7 +70,7 @@ class _Target:
         if self.direct:
             self.direct.finish()
         self.format.finish(self.path, self.shard.specs)
-        if self._run.sync:
+        if self._run.place.sync:
             storage.sync_file(self.path)
         self._run.place.add(self.shard.name, self._finished())
 
@@ -89,7 +89,6 @@ class _Run:
     """What all files of a run have in common."""
 
     place: Workspace
-    sync: bool
     past_cache: bool
     hash: bool
 
@@ -131,7 +130,7 @@ def write_shards(
     """
     budget, workers = plan.budget(workers, memory)
     past_cache = place.sync and direct.is_possible(place.parts)
-    of_all = _Run(place, place.sync, past_cache, hash)
+    of_all = _Run(place, past_cache, hash)
     shards = [shard for shard in plan.shards if shard.name not in place.kept]
     run = EXECUTORS["local"]
     with SourceFiles(source, plan.stored) as files:

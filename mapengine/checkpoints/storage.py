@@ -134,17 +134,20 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_output(output: Path, source: Path | None, overwrite: bool, needed: int) -> None:
-    """Raises `OutputError` unless a folder of `needed` bytes can be published at `output`."""
+def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
+    """Raises `OutputError` unless a folder can be published at `output`.
+
+    Of an output that a run has written the next one decides: it may be the same, and finished.
+    """
     parent = output.absolute().parent
-    problem = _unnameable(output) or _nested(output, source) or occupied(output, overwrite)
+    problem = _unnameable(output) or _nested(output, source)
+    problem = problem or occupied(output, overwrite, unless_ours=True)
     if not problem and not parent.is_dir():
         problem = Problem("ME612", f"{parent} is not a folder", help="create it first")
     if not problem and not os.access(parent, os.W_OK | os.X_OK):
         problem = Problem("ME612", f"{parent} cannot be written to")
     if problem:
         raise OutputError(problem)
-    check_space(parent, needed)
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -161,14 +164,17 @@ def _unnameable(output: Path) -> Problem | None:
     return None
 
 
-def occupied(output: Path, overwrite: bool) -> Problem | None:
-    """What stands at `output` and may not be replaced, if anything does."""
+def occupied(output: Path, overwrite: bool, unless_ours: bool = False) -> Problem | None:
+    """What stands at `output` and may not be replaced, if anything does.
+
+    With `unless_ours` what a run has written is passed over.
+    """
     if not os.path.lexists(output):
         return None
     if output.is_symlink() or not output.is_dir():
         return Problem("ME611", f"{output} is there and is not a folder", help="name another path")
     entries = {entry.name for entry in output.iterdir()}
-    if not entries:
+    if not entries or (unless_ours and RECEIPT in entries):
         return None
     if not overwrite:
         ours = ", or replace it with --overwrite" if RECEIPT in entries else ""

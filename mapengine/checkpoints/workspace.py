@@ -148,17 +148,6 @@ def workspace(
         place.remove()
 
 
-def discard(output: Path) -> None:
-    """Removes what a run left that was stopped after its output was published.
-
-    Raises `OutputError` where another process is at work there.
-    """
-    path = place_of(output)
-    if path.exists():
-        with workspace(output, restart=True):
-            pass
-
-
 def _leave(place: Workspace, error: BaseException) -> None:
     """Keeps what is whole, if anything is, and says so in a note to the error."""
     with contextlib.suppress(OSError):

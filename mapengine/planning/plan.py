@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mapengine.binding.binding import Binding
@@ -165,7 +166,7 @@ class Plan:
     def _own_bytes(self) -> int:
         return PLANNED * sum(len(shard.tensors) for shard in self.shards)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """One hash for all that decides the output: mapping, source headers, options."""
         parts = {

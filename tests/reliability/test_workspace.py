@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from mapengine import api
-from mapengine.checkpoints import publishing, shards
+from mapengine.checkpoints import execute, publishing, shards, storage
 from mapengine.checkpoints.workspace import place_of
 from mapengine.errors import OutputError, PlanError
 from reliability import runs
@@ -182,7 +182,8 @@ def test_of_eight_at_once_none_spoils_the_others(folder, round):
     told = [process.communicate()[1].decode() for process in started]
     codes = [process.returncode for process in started]
     assert codes.count(0) >= 1 and set(codes) <= {0, 2}
-    assert all("ME616" in text for text, code in zip(told, codes, strict=True) if code)
+    lost = [text for text, code in zip(told, codes, strict=True) if code]
+    assert [text for text in lost if "ME616" not in text] == []
     assert runs.digest(Path("out")) == undisturbed()
     assert not place_of(Path("out")).exists()
 
@@ -257,6 +258,37 @@ def test_the_old_is_there_until_the_new_is(exchange, monkeypatch):
     api.run(job(), "out", overwrite=True)
     assert found in (before, undisturbed())
     assert runs.digest(Path("out")) == undisturbed()
+
+
+def test_a_disk_that_fails_after_publishing_is_not_said_to_have_left_the_old(monkeypatch, folder):
+    real = storage.sync_file
+
+    def failing(path):
+        if path == folder:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "sync_file", failing)
+        with pytest.raises(OutputError, match=r"ME614 .*Input/output error; out is the new one"):
+            api.run(job(), "out")
+    assert api.run(job(), "out").was_finished
+    assert runs.digest(Path("out")) == undisturbed()
+    assert not place_of(Path("out")).exists()
+
+
+def test_an_output_that_another_run_publishes_meanwhile_is_taken_for_finished(monkeypatch):
+    """What the first of two equal runs publishes while the second comes to take its lock."""
+    real = execute.workspace
+
+    def late(*words, **options):
+        monkeypatch.setattr(execute, "workspace", real)
+        api.run(job(), "out")
+        return real(*words, **options)
+
+    monkeypatch.setattr(execute, "workspace", late)
+    assert api.run(job(), "out").was_finished
+    assert not place_of(Path("out")).exists()
 
 
 def test_a_value_that_is_lost_leaves_nothing_to_go_on_from(folder):
