@@ -70,8 +70,6 @@ def run_plan(
     disk that fails; `PlanError` where a value does not survive an op.
     """
     of_run = identity(plan, source, hash)
-    tensors = sum(len(shard.tensors) for shard in plan.shards)
-    result = Result(str(output), {}, tensors, plan.bytes_read, plan.bytes_written)
     try:
         storage.check_output(output, source, overwrite)
         with workspace(
@@ -80,12 +78,10 @@ def run_plan(
         ) as place:  # fmt: skip
             # Only now is there no other run that could just be publishing it.
             if files := finished(output, source, plan, of_run):
-                return replace(result, files=files, kept=len(plan.shards), was_finished=True)
+                return replace(_result(plan, output, files, len(plan.shards)), was_finished=True)
             if problem := storage.occupied(output, overwrite):
                 raise OutputError(problem)
-            _check_space(plan, source, place)
-            if hash:
-                check_sources(source, plan.stored)
+            _check_before(plan, source, place, hash)
             if progress and place.kept:
                 progress(sum(s.nbytes for s in plan.shards if s.name in place.kept))
             write_shards(
@@ -94,7 +90,7 @@ def run_plan(
             )  # fmt: skip
             files = _write_beside(plan, source, place, of_run, hash)
             place.publish()
-            return replace(result, files=files, kept=len(place.kept))
+            return _result(plan, output, files, len(place.kept))
     except OSError as error:
         is_new = False
         with contextlib.suppress(OSError):  # what can fail after publishing is to sync that
@@ -103,10 +99,18 @@ def run_plan(
         raise _failed(error, f"{output} {state}") from error
 
 
-def _check_space(plan: Plan, source: Path, place: Workspace) -> None:
+def _result(plan: Plan, output: Path, files: dict[str, int], kept: int) -> Result:
+    tensors = sum(len(shard.tensors) for shard in plan.shards)
+    return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written, kept)
+
+
+def _check_before(plan: Plan, source: Path, place: Workspace, hash: bool) -> None:
+    """Raises where there is no room for what is left, or bytes of the source are damaged."""
     beside = sum((source / name).stat().st_size for name in plan.companions)
     left = sum(shard.nbytes for shard in plan.shards if shard.name not in place.kept)
     storage.check_space(place.output.parent, left + beside)
+    if hash:
+        check_sources(source, plan.stored)
 
 
 def _failed(error: OSError, state: str) -> OutputError:
