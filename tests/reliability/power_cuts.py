@@ -1,13 +1,16 @@
 """Cuts the power under runs: `power_cuts.py [--cuts N] [--seed N]`. Wants root and loop devices.
 
 The output lies on an ext4 of its own, in a file. A copy of that file at some moment is what a disk
-holds after a cut then: it is mounted, which replays its journal, and looked at. What reported
+holds after a cut then: it is mounted, which replays its journal, and looked at. Nothing may be
+written while it is copied, or it would hold a late block beside an early one, as no disk does: so
+the run is stopped, and the copy is good when the file is still the same after it. What reported
 success before the copy must be there, whole; else the run goes on from what is there.
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import os
 import random
 import shutil
@@ -53,21 +56,31 @@ def cut_at_random(home: Path, cuts: int, seed: int) -> Counter[str]:
             words = runs.words("--workers", "2", *(["--overwrite"] if overwrite else []))
             child = start(disk, words)
             time.sleep(chance.uniform(0, 1.3 * whole))
-            was_done = os.waitpid(child, os.WNOHANG)
-            shutil.copyfile(image, copy)
-            if not was_done[0]:
-                os.kill(child, signal.SIGKILL)
-                finish(child)
+            status = _snapshot(child, image, copy)
             with _mounted(copy, home / "after.d") as after:
                 state = states[runs.digest(after / "out")]  # a KeyError: neither old nor new
                 assert state in ("new", "old" if overwrite else "absent"), state
-                assert state == "new" or not was_done[0] or was_done[1], "done, and lost"
+                assert state == "new" or status != 0, "done, and lost"
                 found[state] += 1
                 assert finish(start(after, words)) == 0
                 assert states[runs.digest(after / "out")] == "new"
                 assert not (after / ".out.mapengine").exists()
             shutil.rmtree(disk / ".out.mapengine", ignore_errors=True)
     return found
+
+
+def _snapshot(child: int, image: Path, copy: Path) -> int | None:
+    """Copies the image as it is now, and ends the run; its exit status if it had ended."""
+    os.kill(child, signal.SIGSTOP)
+    stopped = os.waitpid(child, os.WUNTRACED)[1]
+    shutil.copyfile(image, copy)
+    while not filecmp.cmp(image, copy, shallow=False):
+        shutil.copyfile(image, copy)
+    if not os.WIFSTOPPED(stopped):
+        return os.waitstatus_to_exitcode(stopped)
+    os.kill(child, signal.SIGKILL)
+    finish(child)
+    return None
 
 
 def _made(folder: Path, name: str, *options: str) -> str | None:
