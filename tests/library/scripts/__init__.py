@@ -8,3 +8,22 @@ class Tokenizer:
         self.vocab_size = vocab_size
 
     def save_pretrained(self, folder): ...
+
+
+def module_of(state):
+    """A tree of modules with these tensors as parameters, for a script that copies them over."""
+    from torch.nn import Module, ModuleList, Parameter
+
+    below = {}
+    module = Module()
+    for key, tensor in state.items():
+        first, _, rest = key.partition(".")
+        if rest:
+            below.setdefault(first, {})[rest] = tensor
+        else:
+            setattr(module, first, Parameter(tensor, requires_grad=False))
+    for name, inner in below.items():
+        module.add_module(name, module_of(inner))
+    if below and all(name.isdecimal() for name in below):
+        return ModuleList(module.get_submodule(str(i)) for i in range(len(below)))
+    return module
