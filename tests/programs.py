@@ -15,6 +15,7 @@ from mapengine.ops import Axes, Fan, Op
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
 from mapengine.ops.mean import Mean
+from mapengine.ops.pad import Pad, Unpad
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
@@ -159,6 +160,7 @@ def choices(pair):
     if shape:
         names += ["split", "split sizes", "concat", "concat", "rearrange", "permute", "flatten"]
         names += ["rope"] if shape[0] else []
+        names += ["pad"]
         names += ["unstack"] if any(0 < n < 5 for n in shape) else []
     if DTYPES[dtype_of(pair.real)].floating:
         names += ["value"] * 2
@@ -214,6 +216,12 @@ def one_op(draw, pair, others):
             whole = rotary == shape[0] // heads and draw(st.booleans())
             kind = draw(st.sampled_from([RopePermute, RopeUnpermute]))
             return kind(heads, None if whole else rotary), [pair]
+        case "pad":
+            dim = draw(st.integers(-len(shape), len(shape) - 1))
+            size = shape[dim]
+            if draw(st.booleans()):
+                return Pad(size, size + draw(st.integers(0, 3)), dim), [pair]
+            return Unpad(size, draw(st.integers(0, size)), dim, True), [pair]
         case "mean":
             fitting = [o for o in others if fits(o, pair, None)][:2]
             members = draw(st.permutations([pair, pair, *fitting]))

@@ -163,6 +163,11 @@ CONVERSIONS = {
         {"a": ("<i2", 3900, 5000)},
         lambda a: torch.tril(torch.ones(4100, 4000, dtype=torch.float16)),
     ),
+    "padded": (
+        "a -> w: {ops: [{pad: {from: 5000, to: 5100, dim: 1}}, {transpose: [0, 1]}]}",
+        {"a": ("<i2", 3900, 5000)},
+        lambda a: torch.nn.functional.pad(a, (0, 100)).T,
+    ),
     "averaged": (
         "a, b, c -> w: {ops: [mean, {transpose: [0, 1]}]}",
         {"a": ("<f4", 1300, 4100), "b": ("<f4", 1300, 4100), "c": ("<f4", 1300, 4100)},
@@ -174,6 +179,7 @@ MEASURED = [
     ("turned and cast", SMALLEST + MB, 1),
     ("laid out", SMALLEST + MB, 1),
     ("equal", SMALLEST + MB, 1),
+    ("padded", SMALLEST + MB, 1),
     ("averaged", SMALLEST + MB, 1),
     ("filled", SMALLEST + MB, 1),
     ("turned", 2 * SMALLEST + MB, 2),

@@ -170,6 +170,18 @@ def test_one_larger_than_the_memory_is_written_and_checked():
     assert not Path("again").exists()
 
 
+def test_a_dtype_that_is_another_tensors_is_taken_as_found_on_the_way_back():
+    write("tensors:\n  - w\n  - -> c: {value: zeros, shape: [3], dtype: dtype('w')}\n")
+    api.run(api.Job("mapping.yaml", "in", dtype="float16"), "out", sync=False)
+    assert load_file("out/model.safetensors")["c"].dtype == torch.float16
+    back = api.Job("mapping.yaml", "out", reverse=True)
+    assert [str(out.wanted.spec) for out in api.plan(back).checks] == ["float16 [3]"]
+    save_file({"w": torch.ones(6), "c": torch.ones(3).bfloat16()}, "out/model.safetensors")
+    with pytest.raises(MapengineError) as caught:
+        api.run(back, "back")
+    assert "c: 3 of 3 elements are not those of `value: zeros`" in str(caught.value)
+
+
 def test_a_plan_names_what_is_checked(capsys):
     from mapengine import cli
 

@@ -17,7 +17,7 @@ def make_elements(content: Filled, first: int, out: Array, at_once: int) -> None
     `out` has one axis, and integers of the size of an element.
     """
     if not isinstance(content.value, str):
-        out[...] = _bits(content.value, content.dtype)
+        out[...] = _bits(content.value, content.dtype) if content.value else 0
         return
     for start in range(0, out.size, at_once):
         part = out[start : start + at_once]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from mapengine.checkpoints.arena import Arena, Array
+from mapengine.views import View
 
 TILE = 256
 """Side of a square of elements that stays in the second-level cache while it is turned."""
@@ -14,6 +16,15 @@ _SMALL = 2**13
 """Elements of a matrix that stays in the first-level cache whichever way it is read."""
 _LINE = 64
 """Bytes of a cache line."""
+
+
+def seen(view: View, flat: Array) -> Array:
+    """What a view shows of the elements of its source, which are `flat`, in their memory."""
+    if view.spec.numel == 0:
+        return np.empty(view.shape, flat.dtype)
+    parts = [part for axis in view.axes for part in axis]
+    strides = [stride * flat.itemsize for _, stride in parts]
+    return as_strided(flat[view.offset :], [n for n, _ in parts], strides)
 
 
 def copy(source: Array, target: Array, arena: Arena) -> None:

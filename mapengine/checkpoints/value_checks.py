@@ -1,4 +1,4 @@
-"""Runs what a plan asks of values that are not written."""
+"""Whether what is not written is what it must be."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mapengine.checkpoints.gather import Reader
 from mapengine.errors import PlanError, Problem
 from mapengine.executors import Executor
 from mapengine.planning.budget import Budget
+from mapengine.planning.left_out import LeftOut
 from mapengine.planning.pieces import pieces
-from mapengine.planning.value_checks import ValueCheck
 
 
 def check_values(
-    checks: Iterable[ValueCheck], reader: Reader, budget: Budget, run: Executor, workers: int
+    checks: Iterable[LeftOut], reader: Reader, budget: Budget, run: Executor, workers: int
 ) -> None:
     """Raises `PlanError` with the first tensor of each rule that is not what it must be."""
 
-    def failed(check: ValueCheck) -> Problem | None:
+    def failed(check: LeftOut) -> Problem | None:
         with blamed(check.key, check.rule):
             count = sum(_differing(check, reader, budget))
         if not count:
             return None
-        message = f"{check.key}: {count:,} of {check.differs.spec.numel:,} elements {check.fault}"
-        return Problem("ME306", message, check.rule.where, check.rule.path, check.help)
+        message = f"{check.key}: {count:,} of {check.content.spec.numel:,} elements {check.fault}"
+        return Problem("ME306", message, check.at.where, check.at.path, check.help)
 
     problems: dict[str, Problem] = {}
     for problem in run(failed, checks, workers):
@@ -36,7 +36,7 @@ def check_values(
         raise PlanError(*problems.values())
 
 
-def _differing(check: ValueCheck, reader: Reader, budget: Budget) -> Iterator[int]:
+def _differing(check: LeftOut, reader: Reader, budget: Budget) -> Iterator[int]:
     for piece in pieces(check.differs, budget):
         with reader.gathering(piece.content.spec.nbytes, 0) as room:
             reader.make(piece.content, room)

@@ -22,7 +22,7 @@ _TYPES = {
 }
 
 
-_PLANNED = {"pad", "unpad", "dequantize"}
+_PLANNED = {"dequantize"}
 
 
 def check_schema(document: Document) -> None:

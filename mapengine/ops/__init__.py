@@ -10,6 +10,7 @@ from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
 from mapengine.ops.mean import Mean
 from mapengine.ops.op import Axes, Exactness, Fan, Op
+from mapengine.ops.pad import Pad, Unpad
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
@@ -24,6 +25,7 @@ OPS: dict[str, type[Op]] = {
     "copy": Copy,
     "mean": Mean,
     "mul": Mul,
+    "pad": Pad,
     "permute": Permute,
     "rearrange": Rearrange,
     "rope_permute": RopePermute,
@@ -32,6 +34,7 @@ OPS: dict[str, type[Op]] = {
     "split": Split,
     "stack": Stack,
     "transpose": Transpose,
+    "unpad": Unpad,
     "unstack": Unstack,
 }
 

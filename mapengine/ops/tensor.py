@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from mapengine.views import Agreed, Combined, CombiningOp, Joined, Lazy, Mapped, ValueOp
+from mapengine.views import (
+    Agreed,
+    Combined,
+    CombiningOp,
+    Filled,
+    Joined,
+    Lazy,
+    Mapped,
+    ValueOp,
+    View,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +32,13 @@ def join(tensors: Sequence[Tensor], dim: int) -> Tensor:
     import torch
 
     return torch.cat(cast("list[torch.Tensor]", list(tensors)), dim)
+
+
+def zeros(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Zeros of the dtype of another tensor."""
+    if isinstance(like, Lazy):
+        return View.of(Filled(0, tuple(shape), like.dtype))
+    return like.new_zeros(tuple(shape))
 
 
 def agree(tensors: Sequence[Tensor]) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from mapengine.binding.config_values import ValueProblem, told
-from mapengine.binding.names import ModelNames
+from mapengine.binding.names import AsksHeaders, ModelNames
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Constant
 from mapengine.planning.expand import Step
@@ -20,9 +20,24 @@ _FLOATS = {
 """The largest number of a dtype, and how many binary digits its numbers have."""
 
 
-def constant_of(constant: Constant, shape: tuple[int, ...], names: ModelNames, step: Step) -> View:
-    """The tensor of a rule without a source, at one step. Raises `ExpressionError`."""
-    dtype = _evaluated(constant.dtype, names, step)
+def constant_of(
+    constant: Constant,
+    shape: tuple[int, ...],
+    names: ModelNames,
+    step: Step,
+    found: str | None = None,
+) -> View:
+    """The tensor of a rule without a source, at one step. Raises `ExpressionError`.
+
+    On the way back, where it was `found` in a dtype, that stands in for the one of a source's
+    tensor: there is none yet to be asked.
+    """
+    try:
+        dtype = _evaluated(constant.dtype, names, step)
+    except AsksHeaders:
+        if found is None:
+            raise
+        dtype = found
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueProblem(f"dtype is {told(dtype)}, where a dtype is wanted")
     value = _evaluated(constant.value, names, step)

@@ -22,8 +22,10 @@ from mapengine.binding.outputs import home, output_files
 from mapengine.errors import MappingError, Problem
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import MISSING, Layout, Mapping
+from mapengine.planning.budget import leaves
+from mapengine.planning.coverage import drop_absent
 from mapengine.planning.expand import MOST_KEYS, Step, expand
-from mapengine.planning.lowering import shape_of
+from mapengine.planning.lowering import lower, shape_of
 from mapengine.planning.sharding import Shards, is_inside, with_objects
 from mapengine.specs import (
     FileContents,
@@ -32,6 +34,7 @@ from mapengine.specs import (
     TensorSpec,
     contiguous_strides,
 )
+from mapengine.views import View
 
 DTYPE = "bfloat16"
 """What example tensors are stored in."""
@@ -98,6 +101,14 @@ def _same_as(step: Step) -> Iterator[tuple[Address, str]]:
     for indices, address in zip(product(*step.sources.ranges), step.sources.members, strict=True):
         named = zip(step.sources.labels, indices, strict=True)
         yield address, first.setdefault(tuple(i for n, i in named if n not in fans), address[0])
+
+
+def must_be_zero(mapping: Mapping, layout: Layout, inventory: Inventory) -> list[View]:
+    """What of the example's tensors ops cut off, after checking that it is zero."""
+    binding = bind(mapping, inventory, layout, example_settings(mapping, layout))
+    lowered = lower(drop_absent(expand(binding).steps, binding), binding)
+    cuts = (out.content for out in lowered.left_out if not out.unchecked)
+    return [leaf for cut in cuts for leaf in leaves(cut)]
 
 
 def example_settings(mapping: Mapping, layout: Layout, read: str = "source") -> Settings:

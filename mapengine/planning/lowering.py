@@ -15,14 +15,16 @@ from mapengine.errors import OpError, Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import Constant, OpCall, Rule
 from mapengine.ops import Op
+from mapengine.ops.pad import CUT, UNCHECKED, Unpad
 from mapengine.planning.constants import constant_of
 from mapengine.planning.expand import Family, Label, Step
 from mapengine.planning.families import apply_op, bind_op, settle
-from mapengine.planning.value_checks import ValueCheck, value_check
+from mapengine.planning.left_out import LeftOut
 from mapengine.specs import StoredTensor
-from mapengine.views import Content, Lazy, View
+from mapengine.views import Content, Filled, Lazy, View
 
 Made = tuple[Address, Lazy, Rule]
+_IGNORE = "`ignore` in place of the rule leaves them behind, whatever they are"
 
 
 class StopStep(Exception):
@@ -34,7 +36,7 @@ class Lowered:
     """Every tensor that is written, what must hold of others, and what stands in the way."""
 
     made: tuple[Made, ...]
-    checks: tuple[ValueCheck, ...]
+    left_out: tuple[LeftOut, ...]
     problems: tuple[Problem, ...]
 
 
@@ -47,7 +49,7 @@ def lower(steps: Sequence[Step], binding: Binding) -> Lowered:
         except (StopStep, UnboundName):
             continue
     made, problems = lowering.made.values(), lowering.problems.values()
-    return Lowered(tuple(made), tuple(lowering.checks), tuple(problems))
+    return Lowered(tuple(made), tuple(lowering.left_out), tuple(problems))
 
 
 class _Lowering:
@@ -55,7 +57,7 @@ class _Lowering:
         self.binding = binding
         self.backwards = binding.read.name != "source"
         self.made: dict[Address, Made] = {}
-        self.checks: list[ValueCheck] = []
+        self.left_out: list[LeftOut] = []
         self.problems: dict[tuple[str, str], Problem] = {}
         self._ops: dict[int, Op] = {}
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -101,21 +103,26 @@ class _Lowering:
     def _constant(self, step: Step, constant: Constant, stored: Sequence[Content]) -> None:
         """Writes what the mapping says; on the way back that is checked, and left out."""
         rule, shape = step.rule, self._shape(step, constant.shape)
+        dtypes: set[str | None] = {one.spec.dtype for one in stored}
         try:
-            content = constant_of(constant, shape, self.binding.names, step)
+            made = {
+                dtype: constant_of(constant, shape, self.binding.names, step, dtype)
+                for dtype in dtypes or {None}
+            }
         except ExpressionError as error:
             where = error.where or rule.where
             self._note(Problem("ME303", str(error), where, rule.path, error.help))
             raise StopStep from None
         for address in step.targets.members:
-            self._keep(address, content, rule)
+            self._keep(address, made[None], rule)
         for (key, _), found in zip(step.sources.members, stored, strict=True):
-            if found.spec == content.spec:
+            wanted = made[found.spec.dtype]
+            if found.spec == wanted.spec:
                 fault = f"are not those of `value: {constant}`"
-                help = "`ignore` in place of the rule leaves them behind, whatever they are"
-                self.checks.append(value_check(key, _seen(found), content, fault, help, rule))
+                out = LeftOut(key, _seen(found), wanted, rule, rule, fault, _IGNORE)
+                self.left_out.append(out)
             else:
-                message = f"{key} is {found.spec}, and the rule says {content.spec}"
+                message = f"{key} is {found.spec}, and the rule says {wanted.spec}"
                 self._note(Problem("ME311", message, rule.where, rule.path))
 
     # -- ops ----------------------------------------------------------------------------------
@@ -127,7 +134,10 @@ class _Lowering:
             made: Sequence[int | str] = ()
             if op.makes is not None:
                 made = self._ranges(step, family)[op.makes.index]
-            return apply_op(family, op, made)
+            after = apply_op(family, op, made)
+            if isinstance(op, Unpad):
+                self._leave_out(step, call, op, family.members)
+            return after
         except OpError as error:
             problem = error.at(call.where, call.path)
         except ExpressionError as error:
@@ -135,6 +145,16 @@ class _Lowering:
             problem = Problem("ME303", str(error), where, call.path, error.help)
         self._note(problem)
         raise StopStep from None
+
+    def _leave_out(self, step: Step, call: OpCall, op: Unpad, tensors: Sequence[Lazy]) -> None:
+        """Notes what is cut off tensors on the way to the targets of a step."""
+        keys = [key for key, _ in step.targets.members]
+        keys = keys if len(keys) == len(tensors) else keys[:1] * len(tensors)
+        for key, tensor in zip(keys, tensors, strict=True):
+            if isinstance(cut := op.cut(tensor), Lazy):
+                zeros = View.of(Filled(0, cut.shape, cut.dtype))
+                out = LeftOut(key, cut, zeros, step.rule, call, CUT, UNCHECKED, op.unchecked)
+                self.left_out.append(out)
 
     def _bound(self, step: Step, call: OpCall, family: Family[Any], scope: Scope) -> Op:
         known = self._ops.get(id(call))

@@ -23,10 +23,10 @@ from mapengine.ops.cast import Cast
 from mapengine.planning.budget import BATCH, SMALLEST, Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
+from mapengine.planning.left_out import LeftOut
 from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
-from mapengine.planning.value_checks import ValueCheck
 from mapengine.specs import DTYPES, RECEIPT, FileContents, TensorSpec
 from mapengine.views import Lazy, Mapped
 
@@ -88,8 +88,8 @@ class Plan:
     options: Options
     stored: AnyMapping[str, FileContents]
     """The files that are read, by name."""
-    checks: tuple[ValueCheck, ...] = ()
-    """What must hold of values that are not written."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What is read and not written."""
     after: Plan | None = None
     """The plan whose output is read, though it is never written."""
 
@@ -134,6 +134,11 @@ class Plan:
     @property
     def bytes_read(self) -> int:
         return sum(leaf.spec.nbytes for one in self._contents for leaf in leaves(one))
+
+    @property
+    def checks(self) -> list[LeftOut]:
+        """What is left out if it is what it must be: it is read first."""
+        return [one for one in self.left_out if not one.unchecked]
 
     @property
     def _contents(self) -> Iterator[Lazy]:
@@ -198,8 +203,8 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
     stored = {name: file for name, file in files.items() if isinstance(file, FileContents)}
     inside = {name: v for name, v in binding.configs.items() if is_inside(name)}
     cut = tuple(Shard(*shard) for shard in with_objects(shards, inside, binding.write))
-    checks = (*(after.checks if after else ()), *lowered.checks)
-    plan = Plan(binding, format, cut, options, after.stored if after else stored, checks, after)
+    left_out = (*(after.left_out if after else ()), *lowered.left_out)
+    plan = Plan(binding, format, cut, options, after.stored if after else stored, left_out, after)
     if clashes := _clashes(plan):
         raise PlanError(*clashes)
     return plan

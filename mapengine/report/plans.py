@@ -108,18 +108,22 @@ def _totals(plan: Plan, working_memory: int) -> list[str]:
     inside = [f"the config in {shard.name}" for shard in plan.shards if shard.objects]
     files = [*plan.configs, *inside[:1], *plan.companions]
     shards = f"{len(plan.shards)} {plan.format} file{'' if len(plan.shards) == 1 else 's'}"
-    checked = [
-        f"checked, and not written: {pattern}" + (f"  ×{n}" if n > 1 else "")
-        for pattern, n in fold(check.key for check in plan.checks)
-    ]
+    checked = _folded("checked, and not written", plan, unchecked=False)
+    cut = _folded("cut off, whatever it is", plan, unchecked=True)
     return [
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
         f"{size_text(plan.bytes_written)} written · {shards} · "
         f"working memory at most {size_text(working_memory)}",
         f"also: {', '.join(files)}",
         *checked,
+        *cut,
         "every source tensor is used, every target tensor is made once",
     ]
+
+
+def _folded(said: str, plan: Plan, unchecked: bool) -> list[str]:
+    keys = fold(one.key for one in plan.left_out if one.unchecked == unchecked)
+    return [f"{said}: {key}" + (f"  ×{count}" if count > 1 else "") for key, count in keys]
 
 
 def _indices(plan: Plan) -> str:
@@ -202,7 +206,8 @@ def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
             }
             for shard in plan.shards
         ],
-        "checked": [check.key for check in plan.checks],
+        "checked": [one.key for one in plan.checks],
+        "cut": [one.key for one in plan.left_out if one.unchecked],
         "configs": dict(plan.configs),
         "companions": plan.companions,
         "source_files": plan.source_files,

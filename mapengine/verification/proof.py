@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from mapengine.binding import config_values
 from mapengine.binding.binding import bind
 from mapengine.binding.config_values import told
+from mapengine.checkpoints.strided import seen
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Rule
 from mapengine.ops import Exactness
@@ -48,6 +48,8 @@ def prove(plan: Plan) -> list[Claim]:
     Raises `PlanError` with everything that is lost, is doubled or does not come back.
     """
     elements = _Elements(plan)
+    for out in plan.left_out:  # the mapping says what it is: nothing, or what stands in its place
+        elements.same_as[elements.of(out.content)] = 0
     there = {tensor.key: elements.of(tensor.content) for tensor in plan.tensors}
     problems = list(_used_once(plan, there, elements))
     if not problems and (back := way_back(plan)):
@@ -127,7 +129,7 @@ class _Elements:
             case Filled():
                 return np.zeros(content.shape, np.int64)
             case View():
-                return _seen(content, self.of(content.source).reshape(-1))
+                return seen(content, self.of(content.source).reshape(-1)).reshape(content.shape)
             case Joined():
                 return np.concatenate([self.of(one) for one in content.members], content.dim)
             case Mapped():
@@ -140,17 +142,10 @@ class _Elements:
         raise TypeError(f"no elements of a {type(content).__name__}")
 
 
-def _seen(view: View, flat: Ids) -> Ids:
-    if view.spec.numel == 0:
-        return np.empty(view.shape, np.int64)
-    parts = [part for axis in view.axes for part in axis]
-    strides = [stride * flat.itemsize for _, stride in parts]
-    return as_strided(flat[view.offset :], [n for n, _ in parts], strides).reshape(view.shape)
-
-
 def _used_once(plan: Plan, there: dict[str, Ids], elements: _Elements) -> Iterator[Problem]:
     """Elements that come to several places of the target, or to none."""
     uses = np.zeros(len(elements.same_as), np.int64)
+    uses[0] = 1
     by_rule: dict[str, list[PlannedTensor]] = {}
     for tensor in plan.tensors:
         by_rule.setdefault(tensor.rule.path, []).append(tensor)
@@ -218,10 +213,12 @@ def _claims(plan: Plan) -> list[Claim]:
     tensors: dict[str, list[PlannedTensor]] = {}
     for tensor in plan.tensors:
         tensors.setdefault(tensor.rule.path, []).append(tensor)
-    return [_claim(made) for made in tensors.values()]
+    cut = {out.rule.path for out in plan.left_out if out.unchecked}
+    return [_claim(made, path in cut) for path, made in tensors.items()]
 
 
-def _claim(tensors: Sequence[PlannedTensor]) -> Claim:
+def _claim(tensors: Sequence[PlannedTensor], cut: bool) -> Claim:
     kinds = Counter(map(exactness, tensors))
+    kinds.update([Exactness.LOSSY] if cut else [])
     weakest = max(kinds, key=_WEAKEST_LAST.index)
     return Claim(tensors[0].rule, weakest, len(tensors), sum(t.spec.numel for t in tensors))

@@ -9,6 +9,7 @@ from mapengine.ops import Axes, Fan
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
 from mapengine.ops.mean import Mean
+from mapengine.ops.pad import Pad, Unpad
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute, RopeUnpermute
@@ -126,6 +127,48 @@ def test_copy_repeats_and_same_compares_bits():
     assert_equal(Same(Fan("rank", 3)).apply(copies), [tensor])  # NaN with NaN: bits, not values
     with pytest.raises(OpError, match=r"^the tensors are not equal bit for bit$"):
         Same(Fan("rank", 2)).apply([tensor, torch.tensor([-0.0, math.nan])])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float8_e4m3fn", "bfloat16", "float32"])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_pad_is_that_of_torch_and_unpad_takes_off_zeros_alone(dim, dtype):
+    tensor = counted(3, 3).to(kind(dtype))
+    sides = (0, 0, 0, 2) if dim == 0 else (0, 2)  # torch counts axes from the last
+    padded = torch.nn.functional.pad(counted(3, 3), sides).to(kind(dtype))
+    assert_equal(Pad(3, 5, dim).apply([tensor]), [padded])
+    assert_equal(Unpad(5, 3, dim).apply([padded]), [tensor])
+    for at in ((4, 2), (3, 0)):
+        padded[at if dim == 0 else at[::-1]] = 1
+    with pytest.raises(OpError) as refused:
+        Unpad(5, 3, dim).apply([padded])
+    assert str(refused.value) == "2 of 6 elements that are cut are not zero"
+    assert (refused.value.code, refused.value.help) == (
+        "ME306", "`unchecked: true` cuts them all the same",
+    )  # fmt: skip
+    assert_equal(Unpad(5, 3, dim, unchecked=True).apply([padded]), [tensor])
+
+
+def test_unpad_takes_a_negative_zero_for_none():
+    with pytest.raises(OpError, match="1 of 2 elements"):
+        Unpad(3, 1).apply([torch.tensor([1.0, 0.0, -0.0])])
+
+
+@pytest.mark.parametrize(
+    "op, shape, message",
+    [
+        (Unpad(4, 2), (3, 4), "axis 0 has 3 positions, not 4"),
+        (Unpad(3, 4), (3, 4), "3 positions are not cut to 4"),
+        (Unpad(3, -1), (3, 4), "3 positions are not cut to -1"),
+        (Pad(4, 6, 1), (3, 3), "axis 1 has 3 positions, not 4"),
+        (Pad(3, 2), (3, 4), "3 positions are not padded to 2"),
+        (Pad(3, 4, 2), (3, 4), "there is no axis 2: the tensor is [3, 4]"),
+    ],
+    ids=str,
+)
+def test_pad_and_unpad_refuse_sizes_that_do_not_fit(op, shape, message):
+    with pytest.raises(OpError) as refused:
+        op.apply([torch.zeros(shape)])
+    assert str(refused.value) == message
 
 
 # -- values ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from mapengine.ops.cast import Cast
 from mapengine.ops.elementwise import Combining, Elementwise
 from mapengine.ops.mean import Mean
 from mapengine.ops.op import Fan
+from mapengine.ops.pad import Pad, Unpad
 from mapengine.specs import DTYPES
 
 EXAMPLES = [
@@ -103,6 +104,9 @@ def test_the_fan_an_op_states_is_the_fan_it_takes_or_makes(op, shapes):
         (Add(1.0), "float32", Exactness.LOSSY),
         (Mul(-1.0), "bfloat16", Exactness.EXACT),
         (Mul(2.0), "float32", Exactness.LOSSY),
+        (Unpad(3, 2), "float32", Exactness.EXACT),
+        (Unpad(3, 2, 0, True), "float32", Exactness.LOSSY),
+        (Pad(2, 3, 0, True), "float32", Exactness.EXACT),
         (Mean(Fan("rank", 2)), "float32", Exactness.LOSSY),
         (Mean(Fan("rank", 1)), "float32", Exactness.EXACT),
     ],
