@@ -120,13 +120,12 @@ def _covers(steps: tuple[str, ...], leaf: tuple[str, ...]) -> bool:
 
 def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dict[str, Any]]:
     """The config objects of the side that is written, and a check of what must be equal."""
-    main = names.other.config_file(names.layout)
+    main = names.other.config_file(names.layout) or ConfigFile("config.json")
     configs: dict[str, dict[str, Any]] = {}
-    if main is not None:
-        configs[main.file] = {}
-        _carry(names, configs[main.file])
+    if names.other.config_file(names.layout) is not None:
+        configs[main.file] = _carried(names, main.at)
     # What `rest` carries gives way to what a field writes; what is carried by name does not.
-    carried = [_steps_of(path) for path in names.mapping.carry]
+    carried = [(*main.at, *_steps_of(path)) for path in names.mapping.carry]
     named = names.mapping.named()
     written: dict[tuple[str, ConfigPath], ConfigField] = {}
     for field in sorted(names.mapping.fields.values(), key=_depth(names)):
@@ -134,7 +133,7 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
         try:
             if names.wants(field, named) and (disagreement := _disagreement(names, field)):
                 problems.append(disagreement)
-            for file, at, value in _written(names, field, main.file if main else "config.json"):
+            for file, at, value in _written(names, field, main):
                 other = written.setdefault((file, at), field)
                 if other is not field:
                     message = f"{file}: {at} is written twice: by {other.name} ({other.where}) too"
@@ -148,9 +147,6 @@ def written_configs(names: ModelNames, problems: list[Problem]) -> dict[str, dic
             problems.append(Problem("ME405", str(error), error.where or where, path, error.help))
         except UnboundName:
             continue
-    if main is not None:
-        for step in reversed(main.at):
-            configs[main.file] = {step: configs[main.file]}
     return configs
 
 
@@ -201,7 +197,7 @@ def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
 
 
 def _written(
-    names: ModelNames, field: ConfigField, main: str
+    names: ModelNames, field: ConfigField, main: ConfigFile
 ) -> Iterator[tuple[str, ConfigPath, Any]]:
     """Where a field is written, and what: file, path and value."""
     paths, when = field.paths(names.other.name, names.layout), field.whens.get(names.other.name)
@@ -213,13 +209,22 @@ def _written(
     if names.other.name == "target":
         value = config_values.translate(value, field.words, names.origins[field.name])
     for path in paths:
-        yield path.file or main, ConfigPath(path.steps), value
+        below = () if path.file else main.at  # a path that names its file begins at its root
+        yield path.file or main.file, ConfigPath((*below, *path.steps)), value
 
 
-def _carry(names: ModelNames, written: dict[str, Any]) -> None:
+def _carried(names: ModelNames, at: tuple[str, ...]) -> dict[str, Any]:
+    """What is carried over, in the object at `at` of the config that is written."""
+    written: dict[str, Any] = {}
     config = names.config(None)
-    if config is config_values.ABSENT:
-        return
+    if config is not config_values.ABSENT:
+        _carry(names, config, written)
+    for step in reversed(at):
+        written = {step: written}
+    return written
+
+
+def _carry(names: ModelNames, config: Any, written: dict[str, Any]) -> None:
     carried: list[tuple[str, ...]] = [path.steps for path in names.mapping.carry]
     if names.mapping.carry_rest:
         main = names.side.config_file(names.layout)
