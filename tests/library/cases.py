@@ -31,7 +31,8 @@ class Case:
     `Job`, `script` of the script.
 
     `edits` are what a config of the source says otherwise, by file: what is `absent` is taken away.
-    `aside` are config fields in which the script is not followed, each with the reason;
+    `aside` are config fields and tensors in which the script is not followed, each with the reason,
+    `*` standing for any part of a name;
     `unloadable` says why the installed transformers does not load what the script makes either.
     `drifted` gives the tensors of one key other values in every file, as replicas come to have.
     """
