@@ -1,4 +1,4 @@
-"""The script writes beside its source, knows one size where the source says none, and asks for a tokenizer.
+"""The script writes beside its source, asks for a tokenizer, and has one size if none is said.
 
 Arguments are a Namespace to Megatron-LM; in a source that mapengine made they are a dict.
 """
@@ -9,10 +9,9 @@ from argparse import Namespace
 from pathlib import Path
 
 import torch
+from scripts import Tokenizer
 from transformers import GPT2Config
 from transformers.models.megatron_gpt2 import convert_megatron_gpt2_checkpoint as script
-
-from scripts import Tokenizer
 
 
 class GPT2TokenizerFast(Tokenizer): ...
