@@ -27,6 +27,9 @@ TORCH, TRANSFORMERS = "2.13.0", "4.45.2"
 REQUIREMENTS = (
     [f"torch=={TORCH}", "numpy<2"],
     [f"transformers=={TRANSFORMERS}", "accelerate==1.0.1", "sentencepiece", "numpy<2"],
+    # as much of LitGPT as its scripts import
+    ["--no-deps", "litgpt==0.5.13", "lightning==2.6.6"],
+    ["--no-deps", "lightning-utilities==0.15.3", "torchmetrics==1.9.0"],
 )
 
 
