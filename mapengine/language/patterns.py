@@ -25,7 +25,7 @@ class PatternError(ExpressionError):
 
 _BRACE = re.compile(r"\{\{|\}\}|[{}]")
 _INSIDE = re.compile(r"(?:[^{}'\"]|'[^']*'|\"[^\"]*\")*")
-_WIDTH = re.compile(r"(.*?)(?::([^:'\"]*))?")
+_WIDTH = re.compile(r"(.*?)(?::([^:'\"]*))?", re.DOTALL)
 _DIGITS = re.compile(r"0[1-9][0-9]?")
 _GLOB_SIGN = re.compile(r"[*?\[]")
 _WORD = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")  # a part of a name, never a way to a folder

@@ -207,6 +207,7 @@ def test_a_scope_that_is_wrong_is_refused(text):
 
 
 @hypothesis.given(st.text() | st.text(alphabet="ab1{}:02'\",->. +*[]"))
+@hypothesis.example("{\n}")
 def test_any_text_is_a_pattern_or_the_one_error(text):
     try:
         pattern = KeyPattern.parse(text)
