@@ -196,6 +196,7 @@ class Constant:
 class Rule:
     """Source patterns, target patterns, and what happens on the way.
 
+    `shapes` and `dtypes` have one for each source, or none where the rule does not say.
     Without a source every target is the `constant`. Of each set in `layouts` one must hold: one of
     the rule itself, and of each scope around it.
     """
@@ -203,6 +204,7 @@ class Rule:
     sources: tuple[KeyPattern, ...]
     targets: tuple[KeyPattern, ...]
     shapes: tuple[tuple[Expression, ...], ...]
+    dtypes: tuple[str, ...]
     ops: tuple[OpCall, ...]
     when: tuple[Expression, ...]
     layouts: tuple[frozenset[Layout], ...]

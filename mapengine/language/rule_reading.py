@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from mapengine.errors import suggest
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
     Constant,
@@ -100,6 +101,7 @@ class RuleReader(Reader):
             shapes=self.shapes(
                 body.get("shape") if sources else None, len(sources), path, f"{name}.shape"
             ),
+            dtypes=self.dtypes(body.get("dtype") if sources else None, len(sources), path, name),
             ops=tuple(
                 self.op(call, (*path, "ops", i), f"{name}.ops[{i}]")
                 for i, call in enumerate(body.get("ops", []))
@@ -124,10 +126,12 @@ class RuleReader(Reader):
         if "ops" in body:
             message = "a constant takes no ops: its value, shape and dtype say all"
             self.problem("ME227", message, (*path, "ops"), name=f"{name}.ops")
-        if any(isinstance(size, list) for size in body["shape"]):
-            message = "a constant has one shape, of its target"
-            self.problem("ME216", message, (*path, "shape"), name=f"{name}.shape")
-            return None
+        for word in ("shape", "dtype"):
+            several = body[word] if word == "shape" else [body[word]]
+            if any(isinstance(one, list) for one in several):
+                message = f"a constant has one {word}, of its target"
+                self.problem("ME216", message, (*path, word), name=f"{name}.{word}")
+                return None
         ((*shape,),) = self.shapes(body["shape"], 1, path, f"{name}.shape")
         value, dtype = body["value"], body["dtype"]
         if value not in VALUES:
@@ -138,11 +142,10 @@ class RuleReader(Reader):
 
     def no_constant(self, body: dict[str, Any], path: Path, name: str) -> None:
         """Refuses what only a rule without a source can say."""
-        for word in ("value", "dtype"):
-            if word in body:
-                message = f"{word!r} is for a key that no source has"
-                where = self.document.where_key((*path, word))
-                self.problem("ME227", message, path, f"- -> {_CONSTANT}", f"{name}.{word}", where)
+        if "value" in body:
+            message = "'value' is for a key that no source has"
+            where = self.document.where_key((*path, "value"))
+            self.problem("ME227", message, path, f"- -> {_CONSTANT}", f"{name}.value", where)
 
     def shapes(
         self, body: Any, sources: int, path: Path, name: str
@@ -160,6 +163,18 @@ class RuleReader(Reader):
             tuple(self.expression(size, (*at, i, j), name) for j, size in enumerate(shape))
             for i, shape in enumerate(body)
         )
+
+    def dtypes(self, body: Any, sources: int, path: Path, name: str) -> tuple[str, ...]:
+        listed = body if isinstance(body, list) else [body] * sources if body else []
+        at, name = (*path, "dtype"), f"{name}.dtype"
+        if listed and len(listed) != sources:
+            message = f"one dtype, or one for each of {sources} sources"
+            self.problem("ME216", message, at, name=name)
+        for dtype in dict.fromkeys(listed):
+            if dtype not in DTYPES:
+                hint = suggest(dtype, DTYPES) or f"dtypes: {', '.join(DTYPES)}"
+                self.problem("ME205", f"there is no dtype {dtype!r}", at, hint, name)
+        return tuple(listed)
 
     def op(self, call: Any, path: Path, name: str) -> OpCall:
         op, body = (call, {}) if isinstance(call, str) else next(iter(call.items()))

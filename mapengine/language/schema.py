@@ -45,6 +45,7 @@ _EXPRESSION: _Schema = {
     "examples": ["heads * head_dim", 4096],
 }
 _SHAPE: _Schema = _list_of(_EXPRESSION, "The size of each axis, in config names.")
+_DTYPE: _Schema = {"type": "string", "enum": sorted(DTYPES)}
 _PATHS: _Schema = {
     "description": "A path in the side's config; a list of paths, all of them; or one per layout.",
     "examples": ["hidden_size", {"native": "dim", "hub": "hidden_size"}],
@@ -81,7 +82,7 @@ def _argument_schema(argument: Field[Any]) -> _Schema:
         case "fan" | "axes":
             schema = {"type": "string"}
         case "dtype":
-            schema = {"type": "string", "enum": sorted(DTYPES)}
+            schema = {**_DTYPE}
         case "flag":
             schema = {"type": "boolean"}
         case _:
@@ -149,9 +150,13 @@ _RULE = _object(
             "or the number that all of them are.",
             "examples": ["tril", -10000.0],
         },
-        "dtype": _text(
-            "Without a source, the dtype: a word, or an expression that gives one.", "float32"
-        ),
+        "dtype": {
+            "type": ["string", "array"],
+            "items": _DTYPE,
+            "description": "The dtype of each source tensor; a list of dtypes where they differ. "
+            "Without a source, of the target: a word, or an expression that gives one.",
+            "examples": ["float32", ["float8_e4m3fn", "float32"]],
+        },
         "ops": _list_of({"$ref": "#/$defs/op"}, "What happens on the way, in order."),
         "when": _WHEN,
         "layout": _LAYOUT_NAMES,
@@ -242,8 +247,7 @@ _SIDE = _object(
             },
         ),
         "dtype": {
-            "type": "string",
-            "enum": sorted(DTYPES),
+            **_DTYPE,
             "description": "Every floating tensor written here is cast to this.",
         },
         "root": _ROOT,

@@ -37,7 +37,7 @@ from mapengine.specs import (
 from mapengine.views import View
 
 DTYPE = "bfloat16"
-"""What example tensors are stored in."""
+"""What example tensors are stored in, where their rule does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
             raise MappingError(Problem("ME303", str(error), where, path, error.help)) from None
         except UnboundName:
             raise MappingError(*names.problems) from None
-        specs[address] = TensorSpec(DTYPE, shape)
+        specs[address] = TensorSpec(rule.dtypes[i // each] if rule.dtypes else DTYPE, shape)
     return specs
 
 

@@ -73,6 +73,7 @@ class _Lowering:
             return
         if not self.backwards:
             self._check_shapes(step, stored)
+            self._check_dtypes(step, stored)
         family: Family[Any] = Family(
             step.sources.labels,
             step.sources.ranges,
@@ -196,6 +197,18 @@ class _Lowering:
                 wrong = True
         if wrong:
             raise StopStep
+
+    def _check_dtypes(self, step: Step, tensors: Sequence[Content]) -> None:
+        """Holds the tensors that are read to what their rule says of them."""
+        rule = step.rule
+        each = len(tensors) // len(rule.sources)
+        for i, one in enumerate(tensors if rule.dtypes else ()):
+            wanted = rule.dtypes[i // each]
+            if one.spec.dtype != wanted:
+                where = f" in {one.location.file}" if isinstance(one, StoredTensor) else ""
+                message = f"{step.sources.members[i][0]} is {one.spec.dtype}{where}, not {wanted}"
+                self._note(Problem("ME317", message, rule.where, f"{rule.path}.dtype"), "dtype")
+                raise StopStep
 
     def _shape(self, step: Step, wanted: tuple[Expression, ...]) -> tuple[int, ...]:
         known = self._shapes.get(id(wanted))

@@ -11,6 +11,7 @@ from language.test_cases import said
 from mapengine import api
 from mapengine.checkpoints.example_files import write_example
 from mapengine.errors import MapengineError
+from mapengine.specs import DTYPES
 
 RANKED = """\
 mapengine: 1
@@ -138,3 +139,27 @@ def test_an_example_whose_config_is_in_tensor_files_is_one_too(config, holders):
     files = read_checkpoint(Path("back"))
     assert files.pop("mapengine.json")
     assert plain(files) == plain(read_checkpoint(Path("source")))
+
+
+def test_an_example_has_tensors_of_every_dtype_and_none_is_infinite():
+    lines = "".join(f"  - {dtype}: {{shape: [300], dtype: {dtype}}}\n" for dtype in DTYPES)
+    sides = "source: {tensors: model.safetensors}\ntarget: {tensors: model.safetensors}\n"
+    lines += "  - plain: {shape: [300]}\n"
+    text = f"mapengine: 1\nname: every\n{sides}tensors:\n{lines}example: {{}}\n"
+    Path("mapping.yaml").write_text(text)
+    Path("source").mkdir()
+    write_example(api.load("mapping.yaml"), frozenset(), Path("source"))
+    tensors = read_checkpoint(Path("source"))["model.safetensors"]
+    assert str(tensors.pop("plain").dtype) == "torch.bfloat16"
+    for dtype, tensor in tensors.items():
+        assert str(tensor.dtype) == f"torch.{dtype}"
+        known = tensor if dtype.startswith("complex") else tensor.double()
+        assert known.isfinite().all()
+        different = {bytes(one) for one in tensor.view(torch.uint8).reshape(300, -1).tolist()}
+        assert len(different) > 100 or dtype == "bool"
+    api.run(api.Job("mapping.yaml", "source"), "output", sync=False)
+    written = read_checkpoint(Path("output"))["model.safetensors"]
+    assert {key: str(tensor.dtype) for key, tensor in written.items()} == {
+        **{dtype: f"torch.{dtype}" for dtype in DTYPES},
+        "plain": "torch.bfloat16",
+    }

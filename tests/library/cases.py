@@ -21,6 +21,7 @@ from mapengine.language.document import read_document
 from mapengine.language.mapping import Layout
 from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.planning.example import example_settings
+from mapengine.specs import TensorSpec
 
 FOLDER = Path(__file__).parent / "cases"
 
@@ -94,7 +95,8 @@ def _drifted(state: Any, name: str) -> Any:
     """The same tensors with values that their place and their file decide."""
     if isinstance(state, Mapping):
         return {key: _drifted(value, f"{name}:{key}") for key, value in state.items()}
-    raw = bytearray(noise(name, state.numel()))
+    spec = TensorSpec(str(state.dtype).removeprefix("torch."), tuple(state.shape))
+    raw = bytearray(noise(name, spec))
     return torch.frombuffer(raw, dtype=state.dtype).reshape(state.shape)
 
 
