@@ -16,16 +16,16 @@ _SHAPES = 4096
 @lru_cache(maxsize=_SHAPES)
 def plain_axes(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[Axis, ...]:
     """Axes of one part each."""
-    return tuple(_canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
+    return tuple(canonical(((n, s),)) for n, s in zip(shape, strides, strict=True))
 
 
 @lru_cache(maxsize=_SHAPES)
 def merged(axes: tuple[Axis, ...]) -> Axis:
     """The parts of all axes as one axis."""
-    return _canonical(tuple(part for axis in axes for part in axis))
+    return canonical(tuple(part for axis in axes for part in axis))
 
 
-def _canonical(axis: Axis) -> Axis:
+def canonical(axis: Axis) -> Axis:
     """The same positions in as few parts as possible: units dropped, neighbours merged."""
     merged: list[Part] = []
     for size, stride in axis:
@@ -54,7 +54,7 @@ def carve(parts: Axis, shape: tuple[int, ...]) -> tuple[Axis, ...] | None:
                 size = 1
             else:
                 return None
-        axes.append(_canonical(tuple(axis)))
+        axes.append(canonical(tuple(axis)))
     return tuple(reversed(axes))
 
 
@@ -76,5 +76,5 @@ def cuts(axis: Axis, start: int, length: int) -> Iterator[tuple[Axis, int, int]]
                 yield cut, outer * stride + offset, size
         else:
             taken = length - length % block
-            yield _canonical(((taken // block, stride), *inner)), outer * stride, taken
+            yield canonical(((taken // block, stride), *inner)), outer * stride, taken
         start, length = start + taken, length - taken

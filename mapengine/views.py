@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mapengine.axes import Axis, carve, cuts, merged, plain_axes
+from mapengine.axes import Axis, canonical, carve, cuts, merged, plain_axes
 from mapengine.specs import StoredTensor, TensorSpec, contiguous_strides, shared_spec
 
 VALUES = ("zeros", "ones", "arange", "tril")
@@ -66,6 +66,10 @@ class Lazy(ABC):
     @abstractmethod
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         """`length` consecutive positions of axis `dim`, from `start`."""
+
+    @abstractmethod
+    def repeated(self, times: int, dim: int) -> Lazy:
+        """Every position of axis `dim` so many times in a row, as torch's `repeat_interleave`."""
 
     @abstractmethod
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
@@ -130,6 +134,18 @@ class View(Lazy):
         ]
         return Joined.of(parts, dim)
 
+    def repeated(self, times: int, dim: int) -> Lazy:
+        shape = (*self.shape[:dim], self.shape[dim] * times, *self.shape[dim + 1 :])
+        if math.prod(shape) == 0:
+            return self._seen(tuple(((n, 0),) for n in shape), self.offset, shape)
+        axis = canonical((*self.axes[dim], (times, 0)))
+        return self._seen((*self.axes[:dim], axis, *self.axes[dim + 1 :]), self.offset, shape)
+
+    @property
+    def elements_read(self) -> int:
+        """How many elements of its source it sees, each counted once."""
+        return math.prod(n for n, stride in self.parts if stride or not n)
+
     @property
     def parts(self) -> Axis:
         """All parts of all axes, outermost first, neighbours merged: the loop nest of a copy."""
@@ -180,6 +196,9 @@ class Joined(Lazy):
             position += size
         return Joined.of(kept, dim) if kept else self.members[0].narrow(dim, 0, 0)
 
+    def repeated(self, times: int, dim: int) -> Lazy:
+        return Joined.of([m.repeated(times, dim) for m in self.members], self.dim)
+
     def reshape(self, shape: Sequence[int]) -> Lazy:
         shape = tuple(shape)
         if math.prod(shape) == 0:  # nothing says which of its axes the members lie along
@@ -227,6 +246,9 @@ class Mapped(Lazy):
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Mapped.of(self.op, self.content.narrow(dim, start, length))
 
+    def repeated(self, times: int, dim: int) -> Lazy:
+        return Mapped.of(self.op, self.content.repeated(times, dim))
+
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return (self.content,)
 
@@ -252,6 +274,9 @@ class Agreed(Lazy):
 
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Agreed.of([m.narrow(dim, start, length) for m in self.members])
+
+    def repeated(self, times: int, dim: int) -> Lazy:
+        return Agreed.of([m.repeated(times, dim) for m in self.members])
 
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members
@@ -284,6 +309,9 @@ class Combined(Lazy):
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return Combined.of(self.op, [m.narrow(dim, start, length) for m in self.members])
 
+    def repeated(self, times: int, dim: int) -> Lazy:
+        return Combined.of(self.op, [m.repeated(times, dim) for m in self.members])
+
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return self.members
 
@@ -308,6 +336,9 @@ class Filled(Lazy):
 
     def narrow(self, dim: int, start: int, length: int) -> Lazy:
         return View.of(self).narrow(dim, start, length)
+
+    def repeated(self, times: int, dim: int) -> Lazy:
+        return View.of(self).repeated(times, dim)
 
     def inputs(self) -> Sequence[Lazy | StoredTensor]:
         return ()

@@ -14,6 +14,7 @@ from mapengine.checkpoints.gather import Reader
 from mapengine.ops import Axes, Fan, Op
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.dequantize import Dequantize
 from mapengine.ops.mean import Mean
 from mapengine.ops.pad import Pad, Unpad
 from mapengine.ops.permute import Permute, Transpose
@@ -98,12 +99,12 @@ shapes = st.integers(0, 4).flatmap(lambda n: st.tuples(*[sizes] * n))
 
 
 @st.composite
-def stored(draw, content, dtype, first, shared):
+def stored(draw, content, dtype, first, shared=False, shape=None):
     """A tensor in the file: contiguous, transposed, or spread out; one or several equal copies.
 
     Where it may be `shared`, one element may stand at several positions of it.
     """
-    shape = draw(shapes)
+    shape = draw(shapes) if shape is None else shape
     real, copies = numbers(shape, dtype, first), []
     if shared and draw(st.booleans()):
         strides = [draw(st.sampled_from([0, 0, 1, 2, 3, 5, 7])) for _ in shape]
@@ -276,6 +277,34 @@ class Program:
     ops: list[Op]
 
 
+def applied(op, taken):
+    """What an op makes of described tensors, and of the real ones."""
+    lazies, reals = op.apply([t.lazy for t in taken]), op.apply([t.real for t in taken])
+    made = [Pair(*both) for both in zip(lazies, reals, strict=True)]
+    assert [p.lazy.shape for p in made] == [tuple(p.real.shape) for p in made], op
+    assert [p.lazy.dtype for p in made] == [dtype_of(p.real) for p in made], op
+    return made
+
+
+@st.composite
+def quantised(draw, content):
+    """A weight of few bits in the file with its scale, and the op that makes numbers of them."""
+    to = draw(st.sampled_from(["bfloat16", "float32"]))
+    outer = draw(st.sampled_from([(), (), (2,), (3, 1), (0,)]))
+    if draw(st.booleans()):
+        outer = (*outer, draw(st.integers(1, 4)))
+        weight = draw(stored(content, "uint8", draw(st.integers(0, 255)), shape=(*outer, 16)))
+        dtype = draw(st.sampled_from(["uint8", "float8_e8m0fnu"]))
+        scale = draw(stored(content, dtype, draw(st.integers(0, 100)), shape=outer))
+        return Dequantize("mxfp4", to, None, Fan(None, 2)), [weight, scale]
+    rows, columns, *block = (draw(st.integers(1, 9)) for _ in range(4))
+    weight = draw(stored(content, "float8_e4m3fn", 0, shape=(*outer, rows, columns)))
+    dtype = draw(st.sampled_from(["float32", "bfloat16", "float16", "float8_e8m0fnu"]))
+    shape = (*outer, math.ceil(rows / block[0]), math.ceil(columns / block[1]))
+    scale = draw(stored(content, dtype, draw(st.integers(1, 100)), shape=shape))
+    return Dequantize("fp8_e4m3", to, tuple(block), Fan(None, 2)), [weight, scale]
+
+
 @st.composite
 def programs(draw, shared=False):
     content = Content()
@@ -284,15 +313,16 @@ def programs(draw, shared=False):
     pairs = [draw(stored(content, dtype, 1000 * i, shared)) for i in range(count)]
     pairs += [draw(filled(dtype))] if not shared and draw(st.booleans()) else []
     ops = []
+    if draw(st.sampled_from([True, False, False])):
+        op, taken = draw(quantised(content))
+        pairs += applied(op, taken)
+        ops.append(op)
     for _ in range(draw(st.integers(1, 8))):
         pair = draw(st.sampled_from([*pairs, *pairs[-2:]]))
         op, taken = draw(one_op(pair, pairs))
         if sum(t.real.numel() for t in taken) * 2 > LARGEST:
             continue
-        lazies, reals = op.apply([t.lazy for t in taken]), op.apply([t.real for t in taken])
-        made = [Pair(*both) for both in zip(lazies, reals, strict=True)]
-        assert [p.lazy.shape for p in made] == [tuple(p.real.shape) for p in made], op
-        assert [p.lazy.dtype for p in made] == [dtype_of(p.real) for p in made], op
+        made = applied(op, taken)
         left = [p for p in pairs if not any(p is t for t in taken)]
         pairs = [*left, *made][-8:]
         ops.append(op)
@@ -358,7 +388,7 @@ def inside(lazy):
         return {"stored"}
     kind = type(lazy).__name__
     if isinstance(lazy, View) and isinstance(lazy.source, Lazy):
-        kind = "buffer"
+        kind = "View" if isinstance(lazy.source, Filled) else "buffer"
     return {kind}.union(*(inside(one) for one in lazy.inputs()))
 
 

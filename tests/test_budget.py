@@ -1,18 +1,17 @@
 """The memory that a conversion takes: what is promised of it, and what the system counts."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from programs import Content, Pair, made_in_pieces, numbers
-from safetensors.numpy import save_file
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from mapengine.planning.budget import BATCH, CHUNK, SMALLEST, Budget
 from mapengine.planning.pieces import pieces, working_bytes
@@ -136,42 +135,62 @@ def laid_out(a, b):
     return torch.cat([a, b], 1).unflatten(1, (2, -1)).transpose(0, 1)
 
 
+def unpacked(a, s):
+    numbers = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    halves = torch.stack([a & 15, a >> 4], -1).flatten(2)
+    return (numbers[halves.int()] * s.float()[..., None]).flatten(1).T
+
+
 CONVERSIONS = {
     "turned": (
         "a -> w: {ops: [{transpose: [0, 1]}]}",
-        {"a": ("<i2", 3900, 5000)},
+        {"a": ("int16", 3900, 5000)},
         lambda a: a.T,
     ),
     "turned and cast": (
         "a -> w: {ops: [{transpose: [0, 1]}, {cast: bfloat16}]}",
-        {"a": ("<f4", 2200, 4100)},
+        {"a": ("float32", 2200, 4100)},
         lambda a: a.T.to(torch.bfloat16),
     ),
     "laid out": (
         "a, b -> w:"
         " {ops: [{concat: {dim: 1, sizes: [3000, 3002]}}, {rearrange: r (2 x) -> 2 r x}]}",
-        {"a": ("<i2", 3000, 3000), "b": ("<i2", 3000, 3002)},
+        {"a": ("int16", 3000, 3000), "b": ("int16", 3000, 3002)},
         laid_out,
     ),
     "equal": (
         "a, b -> w: {ops: [same, {transpose: [0, 1]}]}",
-        {"a": ("|i1", 2600, 8000), "b": ("|i1", 2600, 8000)},
+        {"a": ("int8", 2600, 8000), "b": ("int8", 2600, 8000)},
         lambda a, b: a.T,
     ),
     "filled": (
         "a -> v\n  - -> w: {value: tril, shape: [4100, 4000], dtype: float16}",
-        {"a": ("<i2", 3900, 5000)},
+        {"a": ("int16", 3900, 5000)},
         lambda a: torch.tril(torch.ones(4100, 4000, dtype=torch.float16)),
     ),
     "padded": (
         "a -> w: {ops: [{pad: {from: 5000, to: 5100, dim: 1}}, {transpose: [0, 1]}]}",
-        {"a": ("<i2", 3900, 5000)},
+        {"a": ("int16", 3900, 5000)},
         lambda a: torch.nn.functional.pad(a, (0, 100)).T,
     ),
     "averaged": (
         "a, b, c -> w: {ops: [mean, {transpose: [0, 1]}]}",
-        {"a": ("<f4", 1300, 4100), "b": ("<f4", 1300, 4100), "c": ("<f4", 1300, 4100)},
+        {"a": ("float32", 1300, 4100), "b": ("float32", 1300, 4100), "c": ("float32", 1300, 4100)},
         lambda a, b, c: ((a + b + c) / 3).T,
+    ),
+}
+FP8 = "{format: fp8_e4m3, block: [1, 100], to: bfloat16}"
+MXFP4 = "{format: mxfp4, to: float32}"
+CONVERSIONS |= {
+    "dequantized and turned": (
+        f"a, s -> w: {{ops: [{{dequantize: {FP8}}}, {{transpose: [0, 1]}}]}}",
+        {"a": ("float8_e4m3fn", 3000, 6070), "s": ("float32", 3000, 61)},
+        lambda a, s: (a.float() * s.repeat_interleave(100, 1)[:, :6070]).bfloat16().T,
+    ),
+    "unpacked and turned": (
+        f"a, s -> w: {{ops: [{{dequantize: {MXFP4}}}, {{transpose: [0, 1]}}]}}",
+        {"a": ("uint8", 3000, 390, 16), "s": ("float8_e8m0fnu", 3000, 390)},
+        unpacked,
     ),
 }
 MEASURED = [
@@ -182,6 +201,8 @@ MEASURED = [
     ("padded", SMALLEST + MB, 1),
     ("averaged", SMALLEST + MB, 1),
     ("filled", SMALLEST + MB, 1),
+    ("dequantized and turned", SMALLEST + MB, 1),
+    ("unpacked and turned", SMALLEST + MB, 1),
     ("turned", 2 * SMALLEST + MB, 2),
     ("turned and cast", 2 * SMALLEST + MB, 2),
 ]
@@ -191,10 +212,16 @@ def checkpoint(folder, tensors, shrink=1):
     """Tensors of different numbers; those of one shape are equal."""
     folder.mkdir()
     made = {}
-    for key, (dtype, rows, columns) in tensors.items():
-        count = rows // shrink * columns
-        made[key] = np.arange(count, dtype="i4").astype(dtype).reshape(-1, columns)
+    for key, (dtype, rows, *columns) in tensors.items():
+        made[key] = counting((rows // shrink, *columns), getattr(torch, dtype))
     save_file(made, folder / "model.safetensors")
+
+
+def counting(shape, dtype):
+    numbers = torch.arange(math.prod(shape), dtype=torch.int32).reshape(shape)
+    if dtype.is_floating_point and dtype.itemsize == 1:
+        return (numbers % 0x7F).to(torch.uint8).view(dtype)  # all but one that is no number
+    return numbers.to(dtype)
 
 
 @pytest.fixture(scope="module")

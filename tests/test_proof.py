@@ -108,6 +108,63 @@ def test_a_one_way_rule_is_named_and_the_others_are_counted_all_the_same(tmp_pat
     assert [(note.code, note.where.line) for note in proven.notes] == [("ME330", 7)]
 
 
+QUANTISED = """\
+tensors:
+  - v: {shape: [4]}
+  - w, w_scale -> w:
+      shape: [[5, 6], [3, 2]]
+      dtype: [float8_e4m3fn, float32]
+      ops: [{dequantize: {format: fp8_e4m3, block: [2, 3], to: bfloat16}}, {transpose: [0, 1]}]
+  - u_blocks, u_scales -> u:
+      shape: [[3, 2, 16], [3, 2]]
+      dtype: uint8
+      ops: [{dequantize: {format: mxfp4, to: bfloat16}}]
+example: {}
+"""
+
+
+def test_a_quantised_weight_and_its_scale_are_used_and_do_not_come_back(tmp_path):
+    proven = api.prove(write(tmp_path / "m.yaml", QUANTISED))
+    claims = [(claim.exactness.value, claim.tensors, claim.elements) for claim in proven.claims]
+    assert claims == [("exact", 1, 4), ("one-way", 1, 30), ("one-way", 1, 192)]
+    assert [(note.code, note.where.line, note.path) for note in proven.notes] == [
+        ("ME330", 10, "rules[1].ops[0].dequantize"),
+        ("ME330", 14, "rules[2].ops[0].dequantize"),
+    ]
+
+
+def test_what_is_read_of_a_scale_is_counted_once(tmp_path):
+    plan = api.check_example(api.load(write(tmp_path / "m.yaml", QUANTISED)), frozenset())
+    assert plan.bytes_read == 2 * 4 + (5 * 6 + 4 * 3 * 2) + (3 * 2 * 16 + 3 * 2)
+    assert plan.bytes_written == 2 * (4 + 5 * 6 + 3 * 64)
+
+
+def test_a_quantised_weight_goes_on_to_another_mapping_in_one_pass(tmp_path):
+    first = write(tmp_path / "first.yaml", QUANTISED)
+    text = """\
+tensors:
+  - v
+  - w -> w.0, w.1: {ops: [split]}
+  - u: {ops: [{cast: {to: float32, from: bfloat16}}]}
+"""
+    second = write(tmp_path / "second.yaml", text, HEAD.replace("params.json", "config.json"))
+    values = api.make_example(api.load(first), frozenset(), tmp_path / "in").values
+    for job, to in (
+        (api.Job(first, tmp_path / "in", values=values), "between"),
+        (api.Job(second, tmp_path / "between"), "by two"),
+        (api.Job(first, tmp_path / "in", values=values, then=second), "at once"),
+    ):
+        api.run(job, tmp_path / to, sync=False)
+    by_two, at_once = (
+        load_file(tmp_path / to / "model.safetensors") for to in ("by two", "at once")
+    )
+    assert at_once.keys() == {"v", "w.0", "w.1", "u"}
+    assert all(torch.equal(at_once[key], by_two[key]) for key in at_once)
+    with pytest.raises(MapengineError) as refused:
+        api.plan(api.Job(second, tmp_path / "by two", reverse=True, then=first, then_reverse=True))
+    assert [problem.code for problem in refused.value.problems] == ["ME330"] * 2
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,6 +17,8 @@ _SMALL = 2**13
 """Elements of a matrix that stays in the first-level cache whichever way it is read."""
 _LINE = 64
 """Bytes of a cache line."""
+_FEW = 4
+"""Elements of a loop that costs more to begin than to run."""
 
 
 def seen(view: View, flat: Array) -> Array:
@@ -36,12 +39,13 @@ def copy(source: Array, target: Array, arena: Arena) -> None:
     about five times as fast for that.
     """
     axes = [axis for axis in range(target.ndim) if target.shape[axis] > 1]
-    reading = min(axes, key=lambda axis: source.strides[axis], default=0)
     writing = min(axes, key=lambda axis: target.strides[axis], default=0)
+    moving = [axis for axis in axes if source.strides[axis]]  # along others an element is repeated
+    reading = min(moving, key=lambda axis: source.strides[axis], default=writing)
     sides = [target.shape[axis] for axis in (reading, writing) if axes]
     thin = min(sides, default=0) * source.itemsize < _LINE
-    if reading == writing or thin or math.prod(sides) < _SMALL:
-        target[...] = source
+    if reading == writing or writing not in moving or thin or math.prod(sides) < _SMALL:
+        _lay(source, target, writing)
         return
     others = [axis for axis in range(target.ndim) if axis not in (reading, writing)]
     order = (*others, writing, reading)
@@ -50,6 +54,16 @@ def copy(source: Array, target: Array, arena: Arena) -> None:
     with arena.room((height, width + _LINE // source.itemsize), source.dtype) as tile:
         for index in np.ndindex(*source.shape[:-2]):
             _turn(source[index], target[index], tile)
+
+
+def _lay(source: Array, target: Array, axis: int) -> None:
+    """Copies as numpy does; where `axis`, its innermost loop, is a short one, around that."""
+    if source.size < _SMALL or target.shape[axis] > _FEW:
+        target[...] = source
+        return
+    for i in range(target.shape[axis]):
+        at: tuple[Any, ...] = (*(slice(None) for _ in range(axis)), i)
+        target[at] = source[at]
 
 
 def _turn(source: Array, target: Array, room: Array) -> None:

@@ -22,9 +22,6 @@ _TYPES = {
 }
 
 
-_PLANNED = {"dequantize"}
-
-
 def check_schema(document: Document) -> None:
     """Raises `MappingError` with every place where the document breaks the schema."""
     from jsonschema import Draft202012Validator
@@ -80,9 +77,8 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
             known = error.schema.get("properties", {})
             for key in error.instance:
                 if key not in known and isinstance(error.schema["additionalProperties"], bool):
-                    planned = "it is planned, and not built yet" if key in _PLANNED else ""
                     known_here = f"known here: {', '.join(known)}"
-                    hint = planned or suggest(key, known) or _call_hint(key) or known_here
+                    hint = suggest(key, known) or _call_hint(key) or known_here
                     at = document.where_key((*path, key))
                     yield Problem("ME202", f"unknown word {key!r}", at, place, hint)
         case "required":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mapengine.ops.arithmetic import Add, Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.dequantize import Dequantize
 from mapengine.ops.mean import Mean
 from mapengine.ops.op import Axes, Exactness, Fan, Op
 from mapengine.ops.pad import Pad, Unpad
@@ -23,6 +24,7 @@ OPS: dict[str, type[Op]] = {
     "cast": Cast,
     "concat": Concat,
     "copy": Copy,
+    "dequantize": Dequantize,
     "mean": Mean,
     "mul": Mul,
     "pad": Pad,

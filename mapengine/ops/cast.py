@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.elementwise import Elementwise
@@ -41,6 +41,7 @@ class Cast(Elementwise):
     """Convert every element to another dtype, rounding to nearest even as torch does."""
 
     positional: ClassVar[str] = "to"
+    retypes: ClassVar[bool] = True
     to: str = argument("dtype", "The dtype written.", "bfloat16")
     from_: str | None = argument("dtype", "The dtype on the way back.", "float32", None)
     overflow: str = argument(
@@ -90,6 +91,10 @@ class Cast(Elementwise):
                 "a cast without `from` is one-way", help=f"write {{to: {self.to}, from: …}}"
             )
         return Cast(self.from_, self.to, self.overflow)
+
+    @classmethod
+    def one_way(cls, arguments: Mapping[str, Any]) -> str | None:
+        return None if "from_" in arguments else "`from:` names the way back"
 
     def exactness(self, dtype: str) -> Exactness:
         if dtype == self.to:

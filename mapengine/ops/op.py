@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -47,6 +47,13 @@ class Op(ABC):
     positional: ClassVar[str | None] = None
     """The argument meant when an op is given a bare value or list, as in `transpose: [0, 1]`."""
 
+    repeats: ClassVar[bool] = False
+    """Whether an element of a tensor may come to several places of what is made of it."""
+    retypes: ClassVar[bool] = False
+    """Whether the dtype that is written is another than the dtype that is read."""
+    first: ClassVar[str] = ""
+    """Why no op may come before it, where that is so."""
+
     @abstractmethod
     def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The op on its tensors, in the fan's order. Raises `OpError` where they do not fit."""
@@ -58,6 +65,11 @@ class Op(ABC):
     def exactness(self, dtype: str) -> Exactness:
         """What the op does to tensors of `dtype`."""
         return Exactness.EXACT
+
+    @classmethod
+    def one_way(cls, arguments: Mapping[str, Any]) -> str | None:
+        """What to do about it, where an op of these arguments has no inverse; None if it has."""
+        return None
 
     @property
     def uses(self) -> Fan | None:

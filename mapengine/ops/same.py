@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Fan, Op, argument, one, same_shapes
@@ -43,6 +44,7 @@ class Same(Op):
 class Copy(Op):
     """Write one tensor several times."""
 
+    repeats: ClassVar[bool] = True
     into: Fan = argument(
         "fan", "The index whose members are the copies; without it, the rule's list of targets.",
         "rank", LIST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,6 +40,25 @@ def zeros(like: Tensor, shape: Sequence[int]) -> Tensor:
     if isinstance(like, Lazy):
         return View.of(Filled(0, tuple(shape), like.dtype))
     return like.new_zeros(tuple(shape))
+
+
+def repeat(tensor: Tensor, times: int, dim: int) -> Tensor:
+    """Every position of axis `dim` so many times in a row."""
+    if isinstance(tensor, Lazy):
+        return tensor.repeated(times, dim)
+    shape = (*tensor.shape[: dim + 1], times, *tensor.shape[dim + 1 :])
+    return tensor.unsqueeze(dim + 1).expand(shape).flatten(dim, dim + 1)
+
+
+def cycle(count: int, like: Tensor) -> Tensor:
+    """The bytes 0 to `count` - 1 again and again, in the shape of another tensor."""
+    if isinstance(like, Lazy):
+        row: Tensor = Filled("arange", (1, count), "uint8")
+    else:
+        import torch
+
+        row = torch.arange(count, dtype=torch.uint8).reshape((1, count))
+    return repeat(row, math.prod(like.shape) // count, 0).reshape(like.shape)
 
 
 def agree(tensors: Sequence[Tensor]) -> Tensor | None:

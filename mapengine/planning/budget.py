@@ -68,7 +68,7 @@ class Budget:
         """Elements of the buffer a view looks at that are made at a time."""
         assert isinstance(view.source, Lazy)
         each, _ = self._cost(view.source)
-        share = self.bytes // (4 * _depth(view))
+        share = self.bytes // (4 * max(_depth(view), 1))
         size = DTYPES[view.dtype].size
         return max(min(share // (size + each), view.source.spec.numel), 1)
 
@@ -134,7 +134,8 @@ def _depth(content: Lazy | StoredTensor) -> int:
     """How many buffers are looked at one through the other."""
     if isinstance(content, StoredTensor):
         return 0
-    own = isinstance(content, View) and isinstance(content.source, Lazy)
+    source = content.source if isinstance(content, View) else None
+    own = isinstance(source, Lazy) and not isinstance(source, Filled)
     return own + max(map(_depth, content.inputs()), default=0)
 
 

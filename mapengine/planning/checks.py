@@ -7,13 +7,14 @@ makes or uses up; every key that two rules or two fields would write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import PurePath
 
 from mapengine.errors import Problem, by_place, suggest
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import ConfigField, FilePattern, Mapping
+from mapengine.ops import OPS
 from mapengine.planning.fan_checks import check_fans
 from mapengine.planning.name_checks import config_expressions, rule_expressions, unknown
 from mapengine.planning.sharding import can_be_written
@@ -33,6 +34,7 @@ def check_mapping(mapping: Mapping) -> list[Problem]:
         *_target_side(mapping),
         *_dtypes_asked_for(mapping),
         *rule_expressions(mapping),
+        *_ops_that_come_first(mapping),
         *_doubled_paths(mapping),
         *check_fans(mapping),
         *_doubled_keys(mapping),
@@ -136,19 +138,29 @@ def _target_side(mapping: Mapping) -> Iterator[Problem]:
 
 
 def _dtypes_asked_for(mapping: Mapping) -> Iterator[Problem]:
-    """`dtype('key')` of a tensor that a rule casts would name another dtype than is written."""
+    """`dtype('key')` of a tensor that a rule casts names another dtype than is written."""
     cast = {
         pattern.text: rule
         for rule in mapping.rules
-        if any(call.name == "cast" for call in rule.ops)
+        if any(OPS[call.name].retypes for call in rule.ops)
         for pattern in rule.sources
     }
     for name, field in mapping.fields.items():
         for function, arguments in field.compute.calls if field.compute else ():
             if function == "dtype" and arguments[0] in cast:
                 rule = cast[str(arguments[0])]
-                message = f"dtype({arguments[0]!r}) is not what is written: {rule.path} casts it"
+                message = f"dtype({arguments[0]!r}) is not what is written: {rule.path} changes it"
                 yield Problem("ME225", message, field.where, f"config.{name}", "ask another tensor")
+
+
+def _ops_that_come_first(mapping: Mapping) -> Iterator[Problem]:
+    """Ops before one that needs its tensors as they are stored."""
+    for rule in mapping.rules:
+        for before, call in pairwise(rule.ops):
+            if reason := OPS[call.name].first:
+                message = f"{before.name} stands before {call.name}: {reason}"
+                help = f"{call.name} first, then {before.name}"
+                yield Problem("ME307", message, before.where, before.path, help)
 
 
 def _one_count(pattern: FilePattern, mapping: Mapping) -> Iterator[Problem]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from mapengine.errors import Problem
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Mapping, OpCall, Rule
+from mapengine.ops import OPS
 from mapengine.planning.sharding import can_be_written
 
 _JOINS = ("concat", "stack")
@@ -15,11 +16,7 @@ _TURNS = ("transpose", "permute", "rearrange")
 
 def irreversible(mapping: Mapping) -> Iterator[Problem]:
     """What stands in the way of `--reverse`, or must be said by hand there."""
-    for rule in mapping.rules:
-        for call in rule.ops:
-            if call.name == "cast" and "from_" not in call.arguments:
-                message = "one-way, so this mapping cannot be reversed"
-                yield Problem("ME330", message, call.where, call.path, "`from:` names the way back")
+    yield from one_way(mapping.rules)
     for config in {mapping.source.config_file(layout) for layout in mapping.source.layouts()}:
         if config and not can_be_written(config.file):
             message = f"{config.file} is no JSON, YAML or torch file, and so not written back"
@@ -31,6 +28,16 @@ def irreversible(mapping: Mapping) -> Iterator[Problem]:
             message = f"{field.name} is written nowhere, and has no default"
             help = f"to reverse, --set {field.name}=VALUE"
             yield Problem("ME331", message, field.where, f"config.{field.name}", help)
+
+
+def one_way(rules: Iterable[Rule]) -> Iterator[Problem]:
+    """The ops of rules that nothing undoes."""
+    for rule in rules:
+        for call in rule.ops:
+            way_out = OPS[call.name].one_way(call.arguments)
+            if way_out is not None:
+                message = "one-way, so this mapping cannot be reversed"
+                yield Problem("ME330", message, call.where, call.path, way_out)
 
 
 def unseen(mapping: Mapping) -> Iterator[Problem]:

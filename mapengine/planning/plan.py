@@ -24,6 +24,7 @@ from mapengine.planning.budget import BATCH, SMALLEST, Budget, leaves
 from mapengine.planning.coverage import check_coverage, drop_absent
 from mapengine.planning.expand import expand
 from mapengine.planning.left_out import LeftOut
+from mapengine.planning.lints import one_way
 from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
@@ -133,7 +134,8 @@ class Plan:
 
     @property
     def bytes_read(self) -> int:
-        return sum(leaf.spec.nbytes for one in self._contents for leaf in leaves(one))
+        read = (leaf for one in self._contents for leaf in leaves(one))
+        return sum(leaf.elements_read * DTYPES[leaf.dtype].size for leaf in read)
 
     @property
     def checks(self) -> list[LeftOut]:
@@ -212,6 +214,9 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
 
 def _proven(binding: Binding) -> Lowered:
     """Every target tensor, after proof that nothing is missing, left over or made twice."""
+    rules = [rule for rule in binding.mapping.rules if rule.holds_in(binding.layout)]
+    if binding.read.name == "target" and (stuck := list(one_way(rules))):
+        raise PlanError(*stuck)
     expansion = expand(binding)
     problems = [*binding.problems, *expansion.problems]
     steps = drop_absent(expansion.steps, binding)

@@ -19,7 +19,7 @@ from mapengine.binding.config_values import told
 from mapengine.checkpoints.strided import seen
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Rule
-from mapengine.ops import Exactness
+from mapengine.ops import OPS, Exactness
 from mapengine.ops.cast import widens
 from mapengine.planning.example import example_settings
 from mapengine.planning.plan import Plan, PlannedTensor, make_plan
@@ -153,7 +153,7 @@ def _used_once(plan: Plan, there: dict[str, Ids], elements: _Elements) -> Iterat
         rule = tensors[0].rule
         found = np.concatenate([there[tensor.key].reshape(-1) for tensor in tensors])
         found = found[found > 0]
-        if any(call.name == "copy" for call in rule.ops):
+        if any(OPS[call.name].repeats for call in rule.ops):
             found = np.unique(found)
         counts = np.bincount(elements.same_as[found], minlength=len(uses))
         if (counts > 1).any():
