@@ -1,7 +1,6 @@
 """Proofs of mappings, and what they find; and mappings one after another."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from mapengine.ops.rope_permute import RopePermute
 from mapengine.planning.pieces import is_plain_copy
 from mapengine.verification import proof
 
-MAPPINGS = Path(__file__).parent / "mappings"
 HEAD = """\
 mapengine: 1
 name: mapping
@@ -28,22 +26,19 @@ def write(path, text, head=HEAD):
     return path
 
 
-def test_every_rule_that_ships_is_exact_but_for_averages_and_all_of_it_comes_back():
+WEAKER = {"mean": "lossy", "dequantize": "one-way"}
+
+
+def test_every_rule_that_ships_is_exact_but_for_averages_and_numbers_of_few_bits():
     for path in api.shipped_mappings().values():
         proven, mapping = api.prove(path), api.load(path)
         untried = {note.path for note in proven.notes if note.code == "ME335"}
         assert {claim.rule.path for claim in proven.claims} | untried == {
             rule.path for rule in mapping.rules
         }
-        averages = {r.path for r in mapping.rules if any(call.name == "mean" for call in r.ops)}
         for claim in proven.claims:
-            wanted = "lossy" if claim.rule.path in averages else "exact"
-            assert claim.exactness.value == wanted, claim.rule
-
-
-def test_ranks_and_fused_experts_are_proven_too():
-    proven = api.prove(MAPPINGS / "qwen3_moe.yaml")
-    assert {claim.exactness.value for claim in proven.claims} == {"exact"}
+            weaker = [WEAKER[call.name] for call in claim.rule.ops if call.name in WEAKER]
+            assert [claim.exactness.value] == (weaker or ["exact"]), claim.rule
 
 
 def test_each_rule_says_what_it_does_to_values(tmp_path):

@@ -1,5 +1,10 @@
 """One file a mapping: how its official script is called, under transformers 4.45.2."""
 
+import json
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
 
 class Tokenizer:
     """As much of one as the scripts ask for: what they make of it is no tensor."""
@@ -27,3 +32,12 @@ def module_of(state):
     if below and all(name.isdecimal() for name in below):
         return ModuleList(module.get_submodule(str(i)) for i in range(len(below)))
     return module
+
+
+def rewrite(source, output, tensors, config):
+    """Both files of a checkpoint as functions make them of what was read: where no script is."""
+    Path(output).mkdir(parents=True)
+    held = load_file(f"{source}/model.safetensors")
+    save_file(tensors(held), f"{output}/model.safetensors")
+    read = json.loads(Path(source, "config.json").read_text())
+    Path(output, "config.json").write_text(json.dumps(config(read)))
