@@ -6,6 +6,7 @@ from typing import Any
 
 from mapengine.api import Proof
 from mapengine.errors import printable
+from mapengine.ops import Exactness
 from mapengine.report.problems import problem_dict
 
 
@@ -13,12 +14,14 @@ def proof_text(file: str, proof: Proof) -> str:
     """A line for each rule with what it does to values, and what no shape can see."""
     width = max((len(claim.exactness.value) for claim in proof.claims), default=0)
     where = f"{proof.layouts} layouts" if proof.layouts > 1 else "its one layout"
-    lines = [f"{file}: the example goes forward and back in {where}; per rule"]
+    one_way = any(claim.exactness is Exactness.ONE_WAY for claim in proof.claims)
+    ways = "forward, but not back," if one_way else "forward and back"
+    lines = [f"{file}: the example goes {ways} in {where}; per rule"]
     for claim in proof.claims:
         name = f"{claim.rule.where.line:>6}  {claim.exactness.value.ljust(width)}  {claim.rule}"
         lines.append(f"{name}  ×{claim.tensors}, {claim.elements:,} elements")
-    lines += [f"note: {note.where}: {note.code} {note.message}" for note in proof.notes]
-    return printable("\n".join(lines))
+    notes = [f"note: {note.where}: {note.code} {note.message}" for note in proof.notes]
+    return printable("\n".join([*lines, *dict.fromkeys(notes)]))  # rules may share their ops
 
 
 def proof_dict(proof: Proof) -> dict[str, Any]:
