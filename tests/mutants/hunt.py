@@ -26,7 +26,7 @@ from golden import compare, sources
 from golden.cases import CASES as GOLDEN
 from library import records
 from library.cases import CASES, Case
-from library.test_library import model_class
+from library.test_library import model_class, one_way_rules
 
 from mapengine import api
 from mapengine.errors import MapengineError
@@ -99,11 +99,13 @@ class Leg:
 def legs_of_case(case: Case, folder: Path) -> Iterator[Leg]:
     """From what the script was given, which the mapping's own tests hold to what it made, and back.
 
-    Back also from what transformers saves of it.
+    Back also from what transformers saves of it; not where the mapping has no way back.
     """
     values, example = case.write_source(folder / "source"), case.loaded().example or {}
     forward = Leg(example, case.job(folder / "source", values), folder / "there")
     yield _done(forward)
+    if one_way_rules(case.mapping):
+        return
     starts = [folder / "there"]
     if not case.unloadable:
         load = model_class(folder / "there").from_pretrained
@@ -121,6 +123,8 @@ def legs_of_example(mapping: Any, folder: Path) -> Iterator[Leg]:
         values = api.make_example(mapping, layout, home / "source").values
         job = api.Job(mapping, home / "source", values=values, layout=chosen)
         yield _done(Leg(mapping.example, job, home / "there"))
+        if one_way_rules(mapping):
+            continue
         back = dict(example_settings(mapping, layout, "target").values)
         job = api.Job(mapping, home / "there", values=back, layout=chosen, reverse=True)
         yield _done(Leg(mapping.example, job, home / "back"))
@@ -176,8 +180,8 @@ def hunt(name: str, every: int) -> list[tuple[str, str]]:
         ]
 
 
-def _all(names: list[str], every: int) -> Iterator[tuple[str, str]]:
-    with ProcessPoolExecutor(2) as pool:
+def _all(names: list[str], every: int, workers: int) -> Iterator[tuple[str, str]]:
+    with ProcessPoolExecutor(workers) as pool:
         for found in pool.map(hunt, names, [every] * len(names)):
             yield from found
 
@@ -185,12 +189,13 @@ def _all(names: list[str], every: int) -> Iterator[tuple[str, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="only each so many-th mistake")
+    parser.add_argument("--workers", type=int, default=2, help="how many processes: 2 by default")
     parser.add_argument("names", nargs="*", metavar="NAME", help="mappings; all by default")
     arguments = parser.parse_args()
     names = arguments.names or sorted(api.shipped_mappings())
     started, counts = time.monotonic(), Counter[str]()
     survivors = []
-    for what, caught in _all(names, arguments.every):
+    for what, caught in _all(names, arguments.every, arguments.workers):
         counts[caught] += 1
         if caught == "nothing":
             survivors.append(what)
