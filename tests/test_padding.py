@@ -58,6 +58,13 @@ def test_what_must_be_zero_is_used_and_what_may_be_anything_is_lost():
     ]  # fmt: skip
 
 
+def test_what_is_cut_off_tensors_that_are_the_same_is_used_in_each_of_them():
+    ops = "[same, {unpad: {from: rows, to: vocab}}]"
+    rule = f"a, b -> a: {{shape: [rows, 3], ops: {ops}}}"
+    (claim,) = api.prove(write(f"tensors:\n  - {rule}\nexample: {{rows: 8, vocab: 5}}\n")).claims
+    assert (claim.exactness.value, claim.elements) == ("exact", 15)
+
+
 def test_an_unpad_that_keeps_the_wrong_positions_is_found_out(monkeypatch):
     monkeypatch.setattr(Unpad, "apply", lambda self, tensors: [tensors[0].narrow(0, 3, 5)])
     rule = RULES.splitlines()[1]

@@ -128,6 +128,12 @@ def test_a_quantised_weight_and_its_scale_are_used_and_do_not_come_back(tmp_path
     ]
 
 
+def test_scales_of_weights_that_are_all_cut_off_are_used_too(tmp_path):
+    text = QUANTISED.replace("{transpose: [0, 1]}", "{unpad: {from: 5, to: 2}}")
+    claims = api.prove(write(tmp_path / "m.yaml", text)).claims
+    assert [(claim.exactness.value, claim.elements) for claim in claims][1] == ("one-way", 12)
+
+
 def test_what_is_read_of_a_scale_is_counted_once(tmp_path):
     plan = api.check_example(api.load(write(tmp_path / "m.yaml", QUANTISED)), frozenset())
     assert plan.bytes_read == 2 * 4 + (5 * 6 + 4 * 3 * 2) + (3 * 2 * 16 + 3 * 2)

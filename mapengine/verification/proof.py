@@ -49,7 +49,7 @@ def prove(plan: Plan) -> list[Claim]:
     """
     elements = _Elements(plan)
     for out in plan.left_out:  # the mapping says what it is: nothing, or what stands in its place
-        elements.same_as[elements.of(out.content)] = 0
+        elements.leave_out(out.content)
     there = {tensor.key: elements.of(tensor.content) for tensor in plan.tensors}
     problems = list(_used_once(plan, there, elements))
     if not problems and (back := way_back(plan)):
@@ -140,6 +140,12 @@ class _Elements:
                     self.same_as[other] = self.same_as[first]
                 return first
         raise TypeError(f"no elements of a {type(content).__name__}")
+
+    def leave_out(self, content: Content) -> None:
+        """Makes the elements of a tensor nobody's, and with them those that are taken for them."""
+        gone = np.zeros(len(self.same_as), bool)
+        gone[self.same_as[self.of(content)]] = True
+        self.same_as[gone[self.same_as]] = 0
 
 
 def _used_once(plan: Plan, there: dict[str, Ids], elements: _Elements) -> Iterator[Problem]:
