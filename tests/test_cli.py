@@ -214,7 +214,8 @@ def test_set_values_are_read_as_yaml(example, tmp_path):
 )
 def test_a_signal_leaves_what_the_next_run_goes_on_from(number, code, said, tmp_path):
     program = (
-        "import sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
+        "import signal, sys, time, mapengine.cli as c, mapengine.checkpoints.gather as g\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's `&` ignores it
         "inner = g.Reader.fill\n"
         "def slow(*a):\n"
         "    sys.stdout.write('at work\\n'); sys.stdout.flush()\n"

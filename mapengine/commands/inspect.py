@@ -1,0 +1,27 @@
+"""`mapengine inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mapengine.commands.options import JSON, PATH
+from mapengine.commands.output import print_json, print_problems
+
+
+@click.command("inspect", epilog="Example: mapengine inspect CHECKPOINT")
+@click.argument("folder", type=PATH)
+@JSON
+def command(folder: Path, as_json: bool) -> None:
+    """Show what a checkpoint holds, from its headers."""
+    from mapengine.checkpoints.inspection import inspect as look
+    from mapengine.report.checkpoints import inspection_text
+
+    seen = look(folder)
+    if as_json:
+        print_json({"format_version": "1.0", **seen.to_dict()})
+    else:
+        click.echo(inspection_text(seen))
+        print_problems(seen.problems, err=False)
+    raise click.exceptions.Exit(1 if seen.problems else 0)

@@ -1,0 +1,88 @@
+"""Options that several commands take, and the job that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from mapengine.api import Job
+
+PATH = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
+
+
+def _size(context: click.Context, option: click.Parameter, value: str) -> int:
+    from mapengine.report.units import parse_size
+
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _settings(
+    context: click.Context, option: click.Parameter, pairs: Sequence[str]
+) -> dict[str, Any]:
+    """`name=value` pairs; values are read as in the YAML of a mapping."""
+    from mapengine.errors import MapengineError
+    from mapengine.language.document import read_document
+
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
+        if name in values:
+            raise click.BadParameter(f"{name} is given twice")
+        try:
+            values[name] = read_document(f"value: {text}", "--set").data["value"]
+        except MapengineError as error:
+            raise click.BadParameter(f"{pair!r}: {error.problems[0].message}") from None
+    return values
+
+
+_JOB_OPTIONS = (
+    click.argument("mapping"),
+    click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
+    click.option("--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
+                 help="A config name's value; beats the files. May be given again."),
+    click.option("--preset", help="A named set of config values of the mapping."),
+    click.option("--reverse", is_flag=True,
+                 help="The way back: the folder holds the target, its source is written."),
+    click.option("--then", help="A mapping that goes on from there, with no files in between."),
+    click.option("--then-reverse", is_flag=True, help="That one backwards."),
+    click.option("--layout", help="The layout: of the source, where its files do not tell; "
+                                  "or of the side that is written."),
+    click.option("--dtype", type=DTYPES, help="Cast every floating tensor that no rule casts."),
+    click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
+                 help="The format of the files written.  [default: as the mapping says]"),
+    click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
+                 help="The most that one file holds; 1GB is 10⁹ bytes."),
+    click.option("--memory", default="512MB", show_default=True, callback=_size,
+                 help="The most that is allocated, beside the interpreter and its libraries."),
+    click.option("--workers", type=click.IntRange(1, 256),
+                 help="Threads.  [default: cores + 1, or cores if unsynced]"),
+)  # fmt: skip
+
+
+def job_options(command: Any) -> Any:
+    """Gives a command the argument and the options that describe a job."""
+    for option in reversed(_JOB_OPTIONS):
+        command = option(command)
+    return command
+
+
+def make_job(source: Path, given: dict[str, Any]) -> Job:
+    """The job that a command was given; `given` holds what `job_options` parsed, but the source."""
+    from mapengine.api import Job, load
+
+    return Job(
+        load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
+        given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
+        given["then"], given["then_reverse"],
+    )  # fmt: skip

@@ -1,0 +1,55 @@
+"""`mapengine plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mapengine.commands.options import JSON, job_options, make_job
+from mapengine.commands.output import print_json
+
+if TYPE_CHECKING:
+    from mapengine.planning.plan import Plan
+
+
+@click.command("plan", epilog="Example: mapengine plan mappings/NAME.yaml --source CHECKPOINT")
+@job_options
+@JSON
+def command(
+    source: Path | None, as_json: bool, workers: int | None, memory: int, **given: Any
+) -> None:
+    """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
+
+    Without --source the mapping's example is planned, in its first layout or --layout.
+    """
+    print_plan(planned(source, given), workers, memory, as_json)
+
+
+def planned(source: Path | None, given: dict[str, Any]) -> Plan:
+    from mapengine import api
+
+    if source is not None:
+        return api.plan(make_job(source, given))
+    job = make_job(Path(), given)
+    mapping = api.load(job.mapping)
+    layout = api.example_layout(mapping, job.chosen)
+    return api.check_example(mapping, layout, job.settings, job.options)
+
+
+def print_notes(plan: Plan) -> None:
+    for name, note in plan.notes:
+        click.echo(f"note: {name}: {note}", err=True)
+
+
+def print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> None:
+    from mapengine.executors import default_workers
+    from mapengine.report.plans import plan_dict, plan_text
+
+    working_memory = plan.peak_memory(workers or default_workers(), memory)
+    print_notes(plan)
+    if as_json:
+        print_json(plan_dict(plan, working_memory))
+    else:
+        click.echo(plan_text(plan, working_memory))

@@ -1,0 +1,96 @@
+"""`mapengine run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mapengine.commands.options import JSON, PATH, job_options, make_job
+from mapengine.commands.output import count, print_json
+from mapengine.commands.plan import planned, print_notes, print_plan
+
+
+@click.command(
+    "run", epilog="Example: mapengine run mappings/NAME.yaml --source CHECKPOINT --output CONVERTED"
+)
+@job_options
+@click.option("-o", "--output", type=PATH, help="The folder to write.")
+@click.option("--overwrite", is_flag=True, help="Replace an output that a run has written.")
+@click.option(
+    "--sync/--no-sync",
+    default=True,
+    show_default=True,
+    help="Have all on the disk before it is published: a power cut then loses nothing.",
+)
+@click.option("--restart", is_flag=True, help="Discard what an interrupted run has left.")
+@click.option(
+    "--hash",
+    "hash_",
+    is_flag=True,
+    help="Put the SHA-256 of every tensor and file into the receipt; check those of the source.",
+)
+@click.option("--dry-run", is_flag=True, help="Plan, say what would be done, and write nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
+@JSON
+def command(
+    source: Path | None, output: Path | None, overwrite: bool, sync: bool, restart: bool,
+    hash_: bool, dry_run: bool, quiet: bool, as_json: bool, workers: int | None, memory: int,
+    **given: Any,
+) -> None:  # fmt: skip
+    """Convert a checkpoint, after checking that everything fits.
+
+    Without --source, the mapping's small example is made and converted.
+    """
+    from mapengine import api
+    from mapengine.checkpoints.storage import check_output
+    from mapengine.report.progress import progress
+    from mapengine.report.units import size_text
+
+    if output is not None:  # before the work of planning
+        check_output(output, source, overwrite)
+    if dry_run:
+        print_plan(planned(source, given), workers, memory, as_json)
+        return
+    if source is None:
+        if given["reverse"]:
+            raise click.UsageError("--source is missing: the folder to take back")
+        overwrite = overwrite or output is None  # an earlier run's example is made anew
+        source, output, example = _example(output, given)
+        given["values"] = {**example, **given["values"]}
+    if output is None:
+        raise click.UsageError("--output is missing: the folder to write")
+    job = make_job(source, given)
+    plan = api.plan(job)
+    print_notes(plan)
+    with progress(plan.bytes_written, quiet) as advance:
+        result = api.run(
+            job, output, workers=workers, memory=memory, sync=sync, overwrite=overwrite,
+            restart=restart, hash=hash_, progress=advance, planned=plan,
+        )  # fmt: skip
+    if as_json:
+        print_json({"format_version": "1.0", **result.to_dict()})
+    elif not quiet:
+        size = size_text(result.bytes_written)
+        click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {output}")
+        if result.was_finished:
+            click.echo("it was finished before; nothing was done", err=True)
+        elif result.kept:
+            click.echo(f"{count(result.kept, 'shard')} of an interrupted run kept", err=True)
+        if plan.binding.write.model:
+            click.echo(f"Next: mapengine verify {output}", err=True)
+
+
+def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, dict[str, Any]]:
+    """Makes the mapping's example: its source folder, the output's, and what must be set."""
+    from mapengine import api
+
+    job = make_job(Path(), given)
+    mapping = api.load(job.mapping)
+    layout = api.example_layout(mapping, job.chosen)
+    home = output or Path(f"{mapping.name}-example")
+    source = home / "source" if output is None else home.with_name(f"{home.name}-source")
+    settings = api.make_example(mapping, layout, source)
+    click.echo(f"the example of {mapping.name} is in {source}", err=True)
+    return source, home / "converted" if output is None else home, dict(settings.values)
