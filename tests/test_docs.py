@@ -1,5 +1,6 @@
 """What the documents show is what is."""
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mapengine.cli import COMMANDS, cli
 from mapengine.ops import OPS
 
 ROOT = Path(__file__).parent.parent
+CONFIGS = ("config", "generation_config")
 LANGUAGE = (ROOT / "docs" / "language.md").read_text()
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
 README = (ROOT / "README.md").read_text()
@@ -72,3 +74,24 @@ def test_links_between_pages_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), link
+
+
+def recorded(name):
+    """How many cases, tensors and config fields the record of a mapping has."""
+    record = json.loads((ROOT / "tests" / "library" / "digests" / f"{name}.json").read_text())
+    cases = record["cases"].values()
+    fields = (len(case.get(kind) or ()) for case in cases for kind in CONFIGS)
+    return len(cases), sum(len(case["tensors"]) for case in cases), sum(fields)
+
+
+def test_the_readme_counts_what_the_records_hold():
+    table = README.partition("## Mappings")[2].partition("## ")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| `")]
+    shown = {tuple(re.findall(r"`(\w+)`", names)): against for names, _, against in rows}
+    del shown[("mixtral",)]  # has a record of its own
+    listed = {name for names in shown for name in names}
+    assert listed == {path.stem for path in (ROOT / "tests/library/digests").glob("*.json")}
+    for names, against in shown.items():
+        numbers = [int(number) for number in re.findall(r"\d+", against.partition(": ")[2])][:3]
+        counts = [recorded(name) for name in names]
+        assert numbers == [sum(column) for column in zip(*counts, strict=True)], names
