@@ -1,0 +1,290 @@
+"""Two folders in, a mapping out that makes the one of the other: found by content, then run."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from inference.recovery import measure
+from mapengine import api
+from mapengine.errors import CheckpointError
+from mapengine.inference.infer import infer
+
+HEADS, KV, SIZE, HIDDEN, FFN, EXPERTS, LAYERS = 6, 2, 16, 40, 56, 5, 3
+CONFIG = {
+    "n_heads": HEADS, "n_kv_heads": KV, "head_dim": SIZE, "dim": HIDDEN, "hidden_dim": FFN,
+    "n_layers": LAYERS, "num_experts": EXPERTS,
+}  # fmt: skip
+WRITTEN = {
+    "num_attention_heads": HEADS, "num_key_value_heads": KV, "head_dim": SIZE,
+    "hidden_size": HIDDEN, "intermediate_size": FFN, "num_hidden_layers": LAYERS,
+    "num_experts": EXPERTS, "hidden_act": "silu",
+}  # fmt: skip
+
+
+def checkpoint(folder, config_name, config, tensors):
+    folder.mkdir()
+    (folder / config_name).write_text(json.dumps(config))
+    contiguous = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
+    save_file(contiguous, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def inferred(tmp_path, source, target, **changed):
+    torch.manual_seed(0)
+    one = checkpoint(tmp_path / "source", "params.json", CONFIG, source)
+    other = checkpoint(tmp_path / "target", "config.json", {**WRITTEN, **changed}, target)
+    return infer(one, other)
+
+
+def noise(*shape, dtype=torch.bfloat16):
+    return torch.randn(shape).to(dtype)
+
+
+def rope(tensor, heads, turned=None):
+    """The rows of each head from pairs to halves, written out row by row."""
+    rows = tensor.unflatten(0, (heads, -1))
+    turned = turned or rows.shape[1]
+    order = [*range(0, turned, 2), *range(1, turned, 2), *range(turned, rows.shape[1])]
+    return rows[:, order].flatten(0, 1)
+
+
+def grouped(q, k, v):
+    """The queries of each group, its key, its value, and then the next group's."""
+    apart = [part.unflatten(0, (KV, -1)) for part in (q, k, v)]
+    return torch.cat(apart, 1).flatten(0, 1)
+
+
+def one_layer(make):
+    """The tensors of every layer by what `make` does with a fresh one."""
+    source, target = {}, {}
+    for layer in range(LAYERS):
+        ours, theirs = make()
+        source |= {f"layers.{layer}.{key}": tensor for key, tensor in ours.items()}
+        target |= {f"model.layers.{layer}.{key}": tensor for key, tensor in theirs.items()}
+    return source, target
+
+
+def transposed():
+    w = noise(HIDDEN, FFN)
+    return {"w": w}, {"up.weight": w.T}
+
+
+def turned():
+    q, k = noise(HEADS * SIZE, HIDDEN), noise(KV * SIZE, HIDDEN)
+    return {"wq": q, "wk": k}, {"q.weight": rope(q, HEADS), "k.weight": rope(k, KV)}
+
+
+def turned_back():
+    q = noise(HEADS * SIZE, HIDDEN)
+    return {"wq": rope(q, HEADS)}, {"q.weight": q}
+
+
+def partly_turned():
+    q = noise(HEADS * SIZE, HIDDEN)
+    return {"wq": q}, {"q.weight": rope(q, HEADS, 4)}
+
+
+def turned_bias():
+    q = noise(HEADS * SIZE)
+    return {"wq.bias": q}, {"q.bias": rope(q, HEADS)}
+
+
+def uneven():
+    q, k, v = noise(HEADS * SIZE, HIDDEN), noise(KV * SIZE, HIDDEN), noise(KV * SIZE, HIDDEN)
+    return {"qkv": torch.cat([q, k, v])}, {"q.weight": q, "k.weight": k, "v.weight": v}
+
+
+def in_groups():
+    q, k, v = noise(HEADS * SIZE, HIDDEN), noise(KV * SIZE, HIDDEN), noise(KV * SIZE, HIDDEN)
+    return {"wq": q, "wk": k, "wv": v}, {"qkv.weight": grouped(q, k, v)}
+
+
+def parted(qkv):
+    """The queries, keys and values of a tensor that has them head by head."""
+    return [part.flatten(0, 1) for part in qkv.unflatten(0, (HEADS, 3, SIZE)).unbind(1)]
+
+
+def by_head(bias=None):
+    qkv = noise(HEADS * 3 * SIZE, HIDDEN)
+    bias = noise(HEADS * 3 * SIZE) if bias is None else bias
+    target = {f"{n}.weight": part for n, part in zip("qkv", parted(qkv), strict=True)}
+    target |= {f"{n}.bias": part for n, part in zip("qkv", parted(bias), strict=True)}
+    return {"qkv.weight": qkv, "qkv.bias": bias}, target
+
+
+def by_head_without_bias():
+    return by_head(torch.zeros(HEADS * 3 * SIZE, dtype=torch.bfloat16))
+
+
+def one_more():
+    w = noise(HIDDEN)
+    return {"norm.weight": w}, {"input_norm.weight": w + 1}
+
+
+def half():
+    w = noise(FFN, HIDDEN)
+    return {"w": w}, {"up.weight": w * 0.5}
+
+
+def made_of_nothing():
+    ours, theirs = transposed()
+    mask = torch.ones(1, 7, 7, dtype=torch.bool).tril()
+    return ours, theirs | {"mask": mask, "up.bias": torch.zeros(FFN), "ids": torch.arange(9)}
+
+
+def columns():
+    w = noise(HIDDEN, 2 * FFN)
+    gate, up = w.chunk(2, 1)
+    return {"w": w}, {"up.weight": up, "gate.weight": gate}
+
+
+def biases():
+    q, k, v = noise(HEADS * SIZE), noise(KV * SIZE), noise(KV * SIZE)
+    return {"q.bias": q, "k.bias": k, "v.bias": v}, {"qkv.bias": torch.cat([q, k, v])}
+
+
+def stacked():
+    experts = [noise(FFN, HIDDEN) for _ in range(EXPERTS)]
+    ours = {f"experts.{n}.w2": one.T for n, one in enumerate(experts)}
+    return ours, {"experts.down": torch.stack(experts)}
+
+
+def fused_experts():
+    gates, ups = ([noise(FFN, HIDDEN) for _ in range(EXPERTS)] for _ in range(2))
+    ours = {f"experts.{n}.w1": one for n, one in enumerate(gates)}
+    ours |= {f"experts.{n}.w3": one for n, one in enumerate(ups)}
+    pairs = zip(gates, ups, strict=True)
+    return ours, {"experts.gate_up": torch.stack([torch.cat(pair) for pair in pairs])}
+
+
+def interleaved():
+    gate, up = noise(FFN, HIDDEN), noise(FFN, HIDDEN)
+    return {"w1": gate, "w3": up}, {"gate_up.weight": torch.stack([gate, up], 1).flatten(0, 1)}
+
+
+def cut_and_turned():
+    experts = noise(EXPERTS * FFN, HIDDEN)
+    parts = experts.unflatten(0, (EXPERTS, FFN)).unbind()
+    return {"w2": experts}, {f"experts.{n}.down": part.T for n, part in enumerate(parts)}
+
+
+def four_axes():
+    w = noise(HIDDEN, 3, 7, 5)
+    return {"conv": w}, {"conv.weight": w.permute(3, 2, 1, 0)}
+
+
+def reshaped():
+    w = noise(HIDDEN, 3, 7, 1)
+    return {"conv": w}, {"conv.weight": w.flatten(1)}
+
+
+WAYS = {
+    transposed: "{transpose: [0, 1]}",
+    turned: "{rope_permute: {heads: num_key_value_heads}}",
+    turned_back: "{rope_unpermute: {heads: num_attention_heads}}",
+    partly_turned: "rotary_dim: 4}}",
+    turned_bias: "{rope_permute: {heads: num_attention_heads}}",
+    uneven: "sizes: [head_dim * num_attention_heads,",
+    in_groups: "rearrange",
+    by_head: 'rearrange: "(num_attention_heads 3 a) -> (3 num_attention_heads a)"',
+    by_head_without_bias: 'rearrange: "(num_attention_heads 3 a) -> (3 num_attention_heads a)"',
+    one_more: "{add: 1}",
+    half: "{mul: 0.5}",
+    made_of_nothing: "{value: tril, shape: [1, 7, 7], dtype: bool}",
+    columns: "{split: {dim: 1}}",
+    biases: "{concat: {sizes:",
+    stacked: "[{transpose: [0, 1]}, {stack: {over: expert, dim: 0}}]",
+    fused_experts: "[{concat: {dim: 0}}, {stack: {over: expert, dim: 0}}]",
+    interleaved: "rearrange",
+    cut_and_turned: "[{split: {into: expert, dim: 0}}, {transpose: [0, 1]}]",
+    four_axes: "{permute: [3, 2, 1, 0]}",
+    reshaped: "rearrange",
+}
+
+
+@pytest.mark.parametrize("make", WAYS, ids=lambda make: make.__name__)
+def test_what_was_done_to_the_tensors_is_found_and_done_again(make, tmp_path):
+    found = inferred(tmp_path, *one_layer(make))
+    assert found.problems == () and found.unexplained == () and found.differences == ()
+    assert WAYS[make] in " ".join(found.text.split())
+    assert api.validate(_written(found, tmp_path)) == []
+
+
+def _written(found, tmp_path):
+    path = tmp_path / "inferred.yaml"
+    path.write_text(found.text)
+    return path
+
+
+def test_a_dtype_that_all_tensors_get_is_said_once(tmp_path):
+    w, b = noise(HIDDEN, FFN, dtype=torch.float32), noise(HIDDEN, dtype=torch.float32)
+    target = {"a.weight": w.bfloat16().T, "a.bias": b.bfloat16()}
+    found = inferred(tmp_path, {"w": w, "b": b}, target, torch_dtype="bfloat16")
+    assert found.complete and "  dtype: bfloat16" in found.text and "cast" not in found.text
+
+
+def test_a_dtype_that_some_tensors_get_is_said_of_those(tmp_path):
+    w, b = noise(HIDDEN, FFN, dtype=torch.float32), noise(HIDDEN, dtype=torch.float32)
+    found = inferred(tmp_path, {"w": w, "b": b}, {"a.weight": w.bfloat16(), "a.bias": b})
+    assert found.complete and "ops: [{cast: bfloat16}]" in found.text
+
+
+def test_a_layer_that_is_another_kind_has_a_rule_of_its_own(tmp_path):
+    source, target = one_layer(transposed)
+    source["layers.0.w"], source["layers.0.dense"] = noise(HIDDEN, FFN), source["layers.0.w"]
+    target["model.layers.0.up.weight"] = source["layers.0.w"]
+    target["model.layers.0.other"] = source["layers.0.dense"]
+    found = inferred(tmp_path, source, target)
+    assert found.complete
+    assert "when: layer >= 1" in found.text and "when: layer < 1" in found.text
+
+
+def test_equal_tensors_are_paired_by_their_keys_and_called_a_tie(tmp_path):
+    source, target = one_layer(turned)
+    for layer in range(LAYERS):
+        for ours, theirs in (("attention_norm", "input_norm"), ("ffn_norm", "mlp_norm")):
+            source[f"layers.{layer}.{ours}.weight"] = torch.ones(HIDDEN)
+            target[f"model.layers.{layer}.{theirs}.weight"] = torch.ones(HIDDEN)
+    found = inferred(tmp_path, source, target)
+    assert found.complete and any("equal in content" in tie for tie in found.ties)
+    assert "ffn_norm.weight -> mlp_norm.weight" in found.text
+
+
+def test_one_table_that_is_there_twice_is_the_same_or_a_copy(tmp_path):
+    table = noise(97, HIDDEN)
+    both = {"embed": table, "head": table}
+    one = inferred(tmp_path, both, {"embed_tokens": table})
+    assert one.complete and "ops: [same]" in one.text
+    (tmp_path / "back").mkdir()
+    other = inferred(tmp_path / "back", {"embed": table}, {"embed_tokens": table, "lm_head": table})
+    assert other.complete and "ops: [copy]" in other.text
+
+
+def test_what_is_not_in_the_source_is_told_and_not_guessed(tmp_path):
+    source, target = one_layer(transposed)
+    found = inferred(tmp_path, {**source, "rope.freqs": noise(9)}, {**target, "x": noise(3, 4)})
+    assert not found.complete
+    assert found.unexplained == ("x",) and found.dropped == ("rope.freqs",)
+    assert "# Not explained: x" in found.text and "tensors: [rope.freqs]" in found.text
+
+
+def test_config_values_are_paired_by_value_and_name(tmp_path):
+    found = inferred(tmp_path, *one_layer(transposed))
+    assert "hidden_size: {source: dim, target: hidden_size}" in found.text
+    assert found.constants == {"hidden_act": "silu"}
+
+
+def test_a_folder_without_tensors_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="no file with tensors"):
+        infer(tmp_path / "empty", tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["mixtral", "llama", "olmoe", "bloom"])
+def test_mappings_that_ship_are_found_again_from_their_example(name, tmp_path):
+    one = measure(name, tmp_path, others=name in ("mixtral", "olmoe"))
+    assert one.inference.complete
+    assert one.rules[0] == one.rules[1] and one.tensors[0] == one.tensors[1]
+    assert one.others[0] == one.others[1]
