@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from mapengine.errors import Problem
 
@@ -30,6 +31,15 @@ class Inference:
     constants: Mapping[str, object] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, for JSON."""
+        problems = [str(problem) for problem in self.problems]
+        return {
+            **asdict(replace(self, problems=())),
+            "problems": problems,
+            "complete": self.complete,
+        }
 
     @property
     def complete(self) -> bool:

@@ -146,18 +146,21 @@ def variants(mapping) -> Iterator:
             yield other
 
 
+def row(one: Recovery) -> str:
+    """A line of the table in the docs."""
+    done = "yes" if one.inference.complete else "no"
+    cells = [f"{a} of {b}" for a, b in (one.rules, one.tensors, one.fields, one.others)]
+    return f"| {' | '.join([one.name, done, *cells, str(len(one.inference.ties))])} |"
+
+
 def main() -> int:
     bad = 0
-    print("| mapping | bit for bit | rules | tensors | config values | ties | other sizes |")
+    print("| mapping | bit for bit | rules | tensors | config values | other sizes | ties |")
     print("|---|---|---|---|---|---|---|")
     for name in sys.argv[1:] or api.shipped_mappings():
         with tempfile.TemporaryDirectory() as folder:
             one = measure(name, Path(folder))
-        done = "yes" if one.inference.complete else "no"
-        cells = [f"{a} of {b}" for a, b in (one.rules, one.tensors, one.fields)]
-        ties = str(len(one.inference.ties))
-        elsewhere = "{} of {}".format(*one.others)
-        print(f"| {' | '.join([name, done, *cells, ties, elsewhere])} |", flush=True)
+        print(row(one), flush=True)
         bad += not one.inference.complete
     return bad
 
