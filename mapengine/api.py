@@ -69,10 +69,14 @@ class Job:
     layout that is read, where it cannot be told from the files, or the one that is written. With
     `reverse` the folder `source` holds the mapping's target, and its source is written. With `then`
     what comes of it goes through that mapping too, forwards or backwards, and is never written.
+
+    With `adapter`, a folder of PEFT's, that is converted, and `source` is the model it was made
+    for: nothing but its config is read, and it may be None where `values` say the sizes.
+    `base_model` is what the new adapter's config names as its model.
     """
 
     mapping: PathLike | Mapping
-    source: PathLike
+    source: PathLike | None
     values: AnyMapping[str, Any] | None = None
     preset: str | None = None
     dtype: str | None = None
@@ -82,6 +86,15 @@ class Job:
     reverse: bool = False
     then: PathLike | Mapping | None = None
     then_reverse: bool = False
+    adapter: PathLike | None = None
+    base_model: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the tensors are that are converted."""
+        if (folder := self.adapter or self.source) is None:
+            raise OutputError(Problem("ME501", "there is no source to read"))
+        return Path(folder)
 
     @property
     def read(self) -> str:
@@ -127,13 +140,24 @@ def plan(job: Job) -> Plan:
     from mapengine.planning.layouts import choose_layout
 
     mapping = load(job.mapping)
+    if job.adapter is not None:
+        from mapengine.adapters import plan_adapter
+
+        if job.then is not None:
+            help = "map it by one, and what comes of that by the other"
+            raise PlanError(Problem("ME345", "an adapter goes by one mapping at a time", help=help))
+        model = None if job.source is None else Path(job.source)
+        return plan_adapter(
+            mapping, Path(job.adapter), model, job.settings, job.chosen, job.read, job.options,
+            job.base_model,
+        )  # fmt: skip
     if job.then is not None:
         from mapengine.planning.composition import followed
 
         second = load(job.then)
         one, two = job.parted(mapping, second)
         return followed(plan(one), second, two.settings, two.chosen, two.read, job.options)
-    inventory = take_inventory(Path(job.source), mapping, mapping.sides[job.read])
+    inventory = take_inventory(job.folder, mapping, mapping.sides[job.read])
     binding = choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
     return make_plan(binding, job.options)
 
@@ -159,7 +183,7 @@ def run(
 
     return run_plan(
         planned or plan(job),
-        Path(job.source),
+        job.folder,
         Path(output),
         workers=workers,
         memory=memory,

@@ -11,6 +11,7 @@ RECEIPT = "mapengine.json"
 """What a run leaves in its output beside the checkpoint, and `--overwrite` wants to see there."""
 
 
+ADAPTER_CONFIG = "adapter_config.json"
 INDEX_SUFFIX = ".index.json"
 YAML_SUFFIXES = (".yml", ".yaml")
 CONFIG_SUFFIXES = (".json", *YAML_SUFFIXES)

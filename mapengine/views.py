@@ -141,6 +141,19 @@ class View(Lazy):
         axis = canonical((*self.axes[dim], (times, 0)))
         return self._seen((*self.axes[:dim], axis, *self.axes[dim + 1 :]), self.offset, shape)
 
+    def every(self, dim: int, start: int, step: int, length: int) -> Lazy:
+        """`length` positions of axis `dim`, `step` apart, from `start`."""
+        if step == 1:
+            return self.narrow(dim, start, length)
+        if len(self.axes[dim]) > 1:
+            return View.of(self).every(dim, start, step, length)
+        stride = self.axes[dim][0][1] if self.axes[dim] else 0
+        return self._seen(
+            (*self.axes[:dim], *plain_axes((length,), (step * stride,)), *self.axes[dim + 1 :]),
+            self.offset + start * stride,
+            (*self.shape[:dim], length, *self.shape[dim + 1 :]),
+        )
+
     @property
     def elements_read(self) -> int:
         """How many elements of its source it sees, each counted once."""

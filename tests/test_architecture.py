@@ -11,7 +11,7 @@ PACKAGE = ROOT / "mapengine"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 MEANING = ("language", "binding", "planning", "ops", "views", "axes", "errors", "specs", "fold")
-BYTES = ("formats", "checkpoints", "executors", "verification", "inference")
+BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters")
 DOORS = ("cli", "commands", "api", "report")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}
 FAMILIES = re.compile(

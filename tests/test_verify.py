@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -535,7 +536,10 @@ def test_a_model_larger_than_memory_is_not_made_for_a_small_checkpoint(copied):
     config(vocab_size=10**10)(folder)
     *_, in_class, loading, _ = verify(folder)
     assert {problem.code for problem in in_class.findings} == {"ME733"}
-    assert "bytes are more than half of the free" in loading.skipped
+    if V5 and find_spec("accelerate"):  # it is made without data
+        assert {problem.code for problem in loading.findings} == {"ME742"}
+    else:
+        assert "bytes are more than half of the free" in loading.skipped
 
 
 def test_a_load_report_without_the_data_is_a_true_one(copied):

@@ -29,10 +29,13 @@ MAX_DEPTH = 64
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
 
-def take_inventory(folder: Path, mapping: MappingFile, side: Side) -> Inventory:
+def take_inventory(
+    folder: Path, mapping: MappingFile, side: Side, *, indexes: bool = True
+) -> Inventory:
     """Names, headers and configs of a folder, as far as any layout of the side wants them.
 
-    Raises `CheckpointError` with every file that cannot be read, and every index that lies.
+    Its `indexes` are held against it, unless its tensors are not what is wanted. Raises
+    `CheckpointError` with every file that cannot be read, and every index that lies.
     """
     names = storage.list_files(folder)
     problems: list[Problem] = []
@@ -45,7 +48,7 @@ def take_inventory(folder: Path, mapping: MappingFile, side: Side) -> Inventory:
         with _collecting(problems, folder / name):
             configs[name] = _read_config(folder / name)
     for name in sorted(name for name in names if name.endswith(INDEX_SUFFIX)):
-        if _concerns(name, files):
+        if indexes and _concerns(name, files):
             with _collecting(problems, folder / name):
                 problems += check_index(read_json(folder / name), name, names, files)
     if problems:

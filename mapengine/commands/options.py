@@ -56,6 +56,10 @@ _JOB_OPTIONS = (
                  help="The way back: the folder holds the target, its source is written."),
     click.option("--then", help="A mapping that goes on from there, with no files in between."),
     click.option("--then-reverse", is_flag=True, help="That one backwards."),
+    click.option("--adapter", type=PATH,
+                 help="Convert this LoRA adapter; --source is its model, whose config will do."),
+    click.option("--base-model", metavar="NAME_OR_PATH",
+                 help="What the new adapter's config names as the model it is for."),
     click.option("--layout", help="The layout: of the source, where its files do not tell; "
                                   "or of the side that is written."),
     click.option("--dtype", type=DTYPES, help="Cast every floating tensor that no rule casts."),
@@ -77,12 +81,14 @@ def job_options(command: Any) -> Any:
     return command
 
 
-def make_job(source: Path, given: dict[str, Any]) -> Job:
+def make_job(source: Path | None, given: dict[str, Any]) -> Job:
     """The job that a command was given; `given` holds what `job_options` parsed, but the source."""
     from mapengine.api import Job, load
 
+    if given["base_model"] and not given["adapter"]:
+        raise click.UsageError("--base-model is for the config of an --adapter")
     return Job(
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
         given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
-        given["then"], given["then_reverse"],
+        given["then"], given["then_reverse"], given["adapter"], given["base_model"],
     )  # fmt: skip

@@ -30,7 +30,7 @@ def command(
 def planned(source: Path | None, given: dict[str, Any]) -> Plan:
     from mapengine import api
 
-    if source is not None:
+    if source is not None or given["adapter"] is not None:
         return api.plan(make_job(source, given))
     job = make_job(Path(), given)
     mapping = api.load(job.mapping)

@@ -39,7 +39,7 @@ def command(
     hash_: bool, dry_run: bool, quiet: bool, as_json: bool, workers: int | None, memory: int,
     **given: Any,
 ) -> None:  # fmt: skip
-    """Convert a checkpoint, after checking that everything fits.
+    """Convert a checkpoint, or an adapter of one, after checking that everything fits.
 
     Without --source, the mapping's small example is made and converted.
     """
@@ -49,11 +49,12 @@ def command(
     from mapengine.report.units import size_text
 
     if output is not None:  # before the work of planning
-        check_output(output, source, overwrite)
+        for folder in {source, given["adapter"]}:
+            check_output(output, folder, overwrite)
     if dry_run:
         print_plan(planned(source, given), workers, memory, as_json)
         return
-    if source is None:
+    if source is None and given["adapter"] is None:
         if given["reverse"]:
             raise click.UsageError("--source is missing: the folder to take back")
         overwrite = overwrite or output is None  # an earlier run's example is made anew
@@ -78,7 +79,7 @@ def command(
             click.echo("it was finished before; nothing was done", err=True)
         elif result.kept:
             click.echo(f"{count(result.kept, 'shard')} of an interrupted run kept", err=True)
-        if plan.binding.write.model:
+        if plan.binding.write.model and given["adapter"] is None:
             click.echo(f"Next: mapengine verify {output}", err=True)
 
 

@@ -54,6 +54,10 @@ class Add(Elementwise):
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         return _rounded(_wide(tensor) + self.value, tensor)
 
+    @property
+    def gain(self) -> float:
+        return 1.0
+
     def inverse(self) -> Add:
         return Add(-self.value)
 
@@ -85,6 +89,10 @@ class Mul(Elementwise):
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         wide = _wide(tensor)
         return _rounded(wide / self.value if self.divide else wide * self.value, tensor)
+
+    @property
+    def gain(self) -> float:
+        return 1 / self.value if self.divide else self.value
 
     def inverse(self) -> Mul:
         return Mul(self.value, not self.divide)

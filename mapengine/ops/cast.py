@@ -82,6 +82,10 @@ class Cast(Elementwise):
                 help="`overflow: saturate` or `overflow: allow` says that this is meant",
             )
 
+    @property
+    def gain(self) -> float:
+        return 1.0
+
     def undoes(self, other: ValueOp, dtype: str) -> bool:
         return isinstance(other, Cast) and self.to == dtype and widens(dtype, other.to)
 

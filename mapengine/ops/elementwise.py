@@ -25,6 +25,11 @@ class Elementwise(Op):
     def values(self, tensor: torch.Tensor) -> torch.Tensor:
         """The new elements. Raises `OpError` where a value does not survive."""
 
+    @property
+    def gain(self) -> float | None:
+        """How many times larger it makes the difference of two values; None if that depends."""
+        return None
+
     def undoes(self, other: ValueOp, dtype: str) -> bool:
         """Whether this after `other`, on values of `dtype`, gives every one of them back."""
         return False

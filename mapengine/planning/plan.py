@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from mapengine.binding.binding import Binding
 from mapengine.errors import PlanError, Problem
@@ -82,6 +82,9 @@ class Shard:
 @dataclass(frozen=True)
 class Plan:
     """What a run will do, proven: every source tensor used, every target tensor made once."""
+
+    subject: ClassVar[str] = "a checkpoint"
+    """What is read and written."""
 
     binding: Binding
     format: str
@@ -197,7 +200,7 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
     written = binding.names.settings.dtype or binding.write.dtype
     lowered = _proven(binding)
     tensors = [
-        PlannedTensor(key, _cast(content, written, rule), rule, rank)
+        PlannedTensor(key, as_written(content, written, rule), rule, rank)
         for (key, rank), content, rule in lowered.made
     ]
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
@@ -247,7 +250,7 @@ def _clashes(plan: Plan) -> list[Problem]:
     ]
 
 
-def _cast(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:
+def as_written(content: Lazy, dtype: str | None, rule: Rule) -> Lazy:
     """The tensor in the dtype its side is written in, save where a rule casts by itself."""
     if dtype is None or content.dtype == dtype or not DTYPES[content.dtype].floating:
         return content

@@ -66,7 +66,8 @@ def _titles(plan: Plan) -> list[str]:
     before = _titles(plan.after) if plan.after else []
     back = "" if plan.binding.read.name == "source" else ", backwards"
     then = "then " if before else ""
-    return [*before, f"{then}{plan.mapping.name}: {plan.mapping.title}{back}"]
+    of = f", {plan.subject}" if plan.subject != Plan.subject else ""
+    return [*before, f"{then}{plan.mapping.name}: {plan.mapping.title}{back}{of}"]
 
 
 _HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")

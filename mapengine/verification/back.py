@@ -15,7 +15,7 @@ from mapengine.planning.checks import check_mapping
 from mapengine.planning.layouts import choose_layout
 from mapengine.planning.lints import irreversible
 from mapengine.planning.plan import make_plan
-from mapengine.specs import RECEIPT
+from mapengine.specs import ADAPTER_CONFIG, RECEIPT
 from mapengine.verification.check import Check
 from mapengine.verification.subject import Subject
 
@@ -24,6 +24,8 @@ _NAME = "every tensor and config key fits the mapping, the other way round"
 
 def check_back(subject: Subject) -> Check:
     """Plans the opposite of the run that wrote the folder: keys, shapes and config must all fit."""
+    if ADAPTER_CONFIG in subject.folder.names:
+        return Check(_NAME, skipped="it is an adapter, and no checkpoint")
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:
