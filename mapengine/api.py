@@ -252,8 +252,9 @@ def check_example(
     if problems := list(settings_problems(mapping, given)):
         raise PlanError(*problems)
     inventory = example_inventory(mapping, layout)
-    values = {**example_settings(mapping, layout).values, **given.values}
-    binding = bind(mapping, inventory, layout, Settings(values, given.preset, given.dtype))
+    example = example_settings(mapping, layout).values
+    values, own = {**example, **given.values}, example.keys() - given.values.keys()
+    binding = bind(mapping, inventory, layout, replace(given, values=values, example=own))
     check_formulas(binding.names)
     return make_plan(binding, options)
 

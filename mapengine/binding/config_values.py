@@ -117,26 +117,34 @@ def _whole(value: int | float | str) -> int:
     return int(value)
 
 
-def translate(value: Any, words: Mapping[str, Any], origin: str) -> Any:
-    """A word of the source in the target's words."""
-    if not words or not isinstance(value, str):
+def translate(value: Any, words: Mapping[Any, Any], origin: str) -> Any:
+    """A value of the source in the target's words."""
+    if not words or value is None:
         return value
-    if value not in words:
-        raise _unknown_word(value, words, origin)
-    return words[value]
-
-
-def translate_back(value: Any, words: Mapping[str, Any], origin: str) -> Any:
-    """A word of the target in the source's words: the first that is translated to it."""
     for word, translation in words.items():
-        if translation == value:
+        if equal(word, value):
+            return translation
+    raise _unknown_word(value, words, origin)
+
+
+def translate_back(value: Any, words: Mapping[Any, Any], origin: str) -> Any:
+    """A value of the target in the source's words: the first that is translated to it."""
+    for word, translation in words.items():
+        if equal(translation, value):
             return word
-    if words and isinstance(value, str):
-        raise _unknown_word(value, map(str, words.values()), origin)
+    if words and value is not None:
+        raise _unknown_word(value, words.values(), origin)
     return value
 
 
-def _unknown_word(value: str, words: Iterable[str], origin: str) -> ValueProblem:
+def _unknown_word(value: Any, words: Iterable[Any], origin: str) -> ValueProblem:
     known = list(words)
-    message = f"{origin} is {told(value)}, which is none of {', '.join(known)}"
-    return ValueProblem(message, suggest(value, known))
+    listed = [word if _is_word(word) and _is_word(value) else told(word) for word in known]
+    message = f"{origin} is {told(value)}, which is none of {', '.join(listed)}"
+    if told(value) in known and not _is_word(value):
+        return ValueProblem(message, f"what is in quotes is a word: write {told(value)} without")
+    return ValueProblem(message, suggest(str(value), filter(_is_word, known)))
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str)

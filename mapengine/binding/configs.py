@@ -186,7 +186,7 @@ def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
         meant = constant if field.compute is None else names.evaluate(field.compute)
     except AsksHeaders:
         return None
-    if origin == "--set" or config_values.equal(value, meant):
+    if field.name in names.settings.values or config_values.equal(value, meant):
         return None
     where, path = field.where, f"config.{field.name}"
     if field.compute is None:
@@ -207,7 +207,8 @@ def _written(
     if value is None and field.optional:
         return
     if names.other.name == "target":
-        value = config_values.translate(value, field.words, names.origins[field.name])
+        words, origin = field.words, names.origins[field.name]
+        value = field.each_of(value, lambda one: config_values.translate(one, words, origin))
     for path in paths:
         below = () if path.file else main.at  # a path that names its file begins at its root
         yield path.file or main.file, ConfigPath((*below, *path.steps)), value

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine.binding import config_values
-from mapengine.binding.config_values import ABSENT, ValueProblem, told, typed
+from mapengine.binding.config_values import ABSENT, ValueProblem, told, translate_back, typed
 from mapengine.binding.inventory import Inventory, ResolvedFile, resolve, wildcard_match
 from mapengine.errors import Problem, suggest
 from mapengine.language.expressions import Expression, ExpressionError
@@ -37,11 +37,15 @@ LARGEST_RANGE = 1_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user says beside the files: `--set`, `--preset`, `--dtype`."""
+    """What the user says beside the files: `--set`, `--preset`, `--dtype`.
+
+    Of `values`, those in `example` are the mapping's own, and set to try it.
+    """
 
     values: AnyMapping[str, Any] = field(default_factory=dict)
     preset: str | None = None
     dtype: str | None = None
+    example: AbstractSet[str] = frozenset()
 
 
 class AsksHeaders(ValueProblem):
@@ -146,7 +150,10 @@ class ModelNames:
         name = field.name
         preset = self._preset().get(name, MISSING)
         if name in self.settings.values:
-            return self._typed(field, self.settings.values[name], f"--set {name}"), "--set"
+            own = name in self.settings.example
+            said = f"the example's {name}" if own else f"--set {name}"
+            value = self._typed(field, self.settings.values[name], said)
+            return value, "the example" if own else "--set"
         found, origin = self.read(field)
         if found is not ABSENT:
             if preset is not MISSING and not config_values.equal(preset, found):
@@ -248,7 +255,7 @@ class ModelNames:
                 raise ValueProblem(f"{first}, but {self._place(other)} is {told(second)}")
         origin = self._place(path)
         if self.side.name == "target":
-            value = config_values.translate_back(value, field.words, origin)
+            value = field.each_of(value, lambda one: translate_back(one, field.words, origin))
         return self._typed(field, value, origin), origin
 
     def _typed(self, field: ConfigField, value: Any, origin: str) -> Any:
@@ -353,7 +360,11 @@ class ModelNames:
             count = self.evaluate(size)
             if type(count) is int and 0 <= count <= LARGEST_RANGE:
                 return range(count)
-            raise ValueProblem(f"{told(count)} is no size of an index", self.sources(size))
+            help = self.sources(size)
+            if isinstance(count, list):
+                idiom = f"`when: {index} < {size.text}` in its rules"
+                help = f"an index has one size: the largest, with {idiom}; {help}"
+            raise ValueProblem(f"{told(count)} is no size of an index", help)
         except ExpressionError as error:
             where = error.where or self.mapping.document.where(("dims", index))
             self._fail(index, Problem("ME405", str(error), where, f"dims.{index}", error.help))

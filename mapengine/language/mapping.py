@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,7 +51,8 @@ class Choice:
 class ConfigField:
     """A name for expressions, and its place on either side.
 
-    `defaults` are by side, and `whens`, which say where it is written.
+    `defaults` are by side, and `whens`, which say where it is written. `words` translate what
+    the source says: words, numbers, truths.
     """
 
     name: str
@@ -60,7 +61,7 @@ class ConfigField:
     value: Choice
     compute: Expression | None
     type: str | None
-    words: dict[str, Any]
+    words: dict[str | int | float, Any]
     whens: dict[str, Expression]
     optional: bool
     each: str | None
@@ -70,6 +71,12 @@ class ConfigField:
         """Where the field stands on a side; empty where it has no place there."""
         paths: tuple[ConfigPath, ...] = self.places[side].at(layout, ())
         return paths
+
+    def each_of(self, value: Any, act: Callable[[Any], Any]) -> Any:
+        """`act` on the value, or on each of its values where it has one per index."""
+        if self.each is not None and isinstance(value, list):
+            return [act(one) for one in value]
+        return act(value)
 
 
 @dataclass(frozen=True, slots=True)

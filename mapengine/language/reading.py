@@ -143,6 +143,10 @@ class _MappingReader(RuleReader):
         if isinstance(body, str):
             return ConfigFile(self.plain_name(body, path))
         steps = self.path(body["at"], (*path, "at")).steps if "at" in body else ()
+        if any("/" in step for step in steps):
+            message = f"{body['at']!r} is no config path: / is for the keys of tensors"
+            help = f"dots step in: at: {body['at'].strip('/').replace('/', '.')}"
+            self.problem("ME217", message, (*path, "at"), help)
         if "file" not in body:
             return ConfigFile(TENSOR_FILE, steps)
         return ConfigFile(self.plain_name(body["file"], (*path, "file")), steps)

@@ -272,7 +272,8 @@ _FIELD: _Schema = {
         },
         "values": {
             "type": "object",
-            "description": "Words of the source, and the target's words for them.",
+            "description": "Values of the source, and the target's for them: words in quotes, "
+            "or numbers, true and false as they are.",
         },
         "when": {
             **_WHEN,

@@ -27,6 +27,9 @@ FORBIDDEN = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
+Key = str | int | float
+"""A key, or a place in a list. Keys are words but in a table of values, where they are values."""
+
 _LOADER: Any = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 
 
@@ -39,8 +42,8 @@ class Node:
 
     value: Any
     where: Where
-    children: Mapping[str | int, Node] = field(default_factory=dict)
-    keys: Mapping[str | int, Where] = field(default_factory=dict)
+    children: Mapping[Key, Node] = field(default_factory=dict)
+    keys: Mapping[Key, Where] = field(default_factory=dict)
     size: int = 1
     height: int = 0
     via: Where | None = None
@@ -74,9 +77,9 @@ class _Open:
     where: Where
     anchor: str | None
     flow: bool
-    children: dict[str | int, Node] = field(default_factory=dict)
-    keys: dict[str | int, Where] = field(default_factory=dict)
-    key: str | None = None
+    children: dict[Key, Node] = field(default_factory=dict)
+    keys: dict[Key, Where] = field(default_factory=dict)
+    key: Key | None = None
     size: int = 1
     height: int = 1
 
@@ -149,11 +152,13 @@ class _Builder:
 
     def key(self, event: Any, value: Scalar, where: Where) -> None:
         top = self.stack[-1]
-        key = event.value
+        key: Key = event.value
+        if isinstance(value, int | float) and self.in_values():
+            key = value
         if key == "<<" and event.implicit[0]:
             help = "repeat the entries, or share the whole value: &name once, *name elsewhere"
             self.refuse("ME104", "merge keys are not read", where, help)
-        elif not isinstance(value, str):
+        elif not isinstance(value, str) and key is not value:
             self.refuse(
                 "ME105", f"the key {key or 'null'} is not a word", where, f'quote it: "{key}"'
             )
@@ -164,6 +169,11 @@ class _Builder:
         if not top.flow and len(top.keys) == 1:
             top.where = where  # not the anchor, which may stand on the line before
         top.key = key
+
+    def in_values(self) -> bool:
+        """Whether this is a field's `values`: there a key is a value, and `true` no word."""
+        keys = [one.key for one in self.stack[:-1]]
+        return len(keys) == 3 and (keys[0], keys[2]) == ("config", "values")
 
     def alias(self, event: Any) -> None:
         where = self.where(event)

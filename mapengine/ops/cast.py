@@ -74,13 +74,19 @@ class Cast(Elementwise):
     def _refuse_lost(self, tensor: torch.Tensor, result: torch.Tensor) -> None:
         lost = lost_values(tensor, result)
         count = int(lost.sum())
-        if count:
-            worst = tensor.double()[lost].abs().max().item()
-            raise OpError(
-                f"{count} of {tensor.numel()} values do not fit {self.to}, up to {worst:g}",
-                code="ME305",
-                help="`overflow: saturate` or `overflow: allow` says that this is meant",
+        if not count:
+            return
+        values = tensor.double()[lost]
+        wrong = f"do not fit {self.to}, up to {values.abs().max().item():g}"
+        help = "`overflow: saturate` or `overflow: allow` says that this is meant"
+        whole = self.to.startswith(("int", "uint"))
+        if whole and bool((values.isfinite() & (values != values.trunc())).all()):
+            wrong = f"are not whole numbers, as {self.to} has them, the first {values[0].item():g}"
+            help = (
+                f"`overflow: allow` cuts fractions off; a source that is {self.to} "
+                f"already needs no cast, but `dtype: {self.to}` in its rule"
             )
+        raise OpError(f"{count} of {tensor.numel()} values {wrong}", code="ME305", help=help)
 
     @property
     def gain(self) -> float:

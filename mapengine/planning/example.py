@@ -20,7 +20,7 @@ from mapengine.binding.inventory import Address, Inventory, ResolvedFile
 from mapengine.binding.names import ModelNames, Settings, UnboundName
 from mapengine.binding.outputs import home, output_files
 from mapengine.errors import MappingError, Problem
-from mapengine.language.expressions import ExpressionError
+from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import MISSING, Layout, Mapping
 from mapengine.planning.budget import leaves
 from mapengine.planning.coverage import drop_absent
@@ -72,8 +72,9 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
         for name, _, objects in with_objects(named, inside, mapping.source)
     }
     bare = Inventory("the example", frozenset({*empty, *configs}), empty, configs)
-    binding = bind(mapping, bare, layout, Settings(dict(mapping.example)))
+    binding = bind(mapping, bare, layout, _said(mapping))
     _check_complete(binding.names)
+    _check_sizes(binding.names)
     expansion = expand(binding, keys=MOST_KEYS)
     if expansion.problems:  # what is wrong with the binding is told when the example is planned
         raise MappingError(*expansion.problems)
@@ -123,7 +124,13 @@ def example_settings(mapping: Mapping, layout: Layout, read: str = "source") -> 
             continue
         if field.compute is None or read == "target":
             values[name] = value
-    return Settings(values)
+    return Settings(values, example=frozenset(values))
+
+
+def _said(mapping: Mapping) -> Settings:
+    """All that the example says, as if it were set."""
+    values = dict(mapping.example or {})
+    return Settings(values, example=frozenset(values))
 
 
 def check_formulas(names: ModelNames) -> None:
@@ -151,6 +158,27 @@ def _check_complete(names: ModelNames) -> None:
         raise MappingError(Problem("ME221", message, where, "example"))
 
 
+def _check_sizes(names: ModelNames) -> None:
+    """Refuses an example in which an index has no values, and none of its rules is tried."""
+    mapping, problems = names.mapping, []
+    rules = [rule for rule in mapping.rules if rule.holds_in(names.layout)]
+    for index, size in mapping.dims.items():
+        named = [r for r in rules if any(index in p.names for p in (*r.sources, *r.targets))]
+        try:
+            if isinstance(size, Expression) and named and not names.range_of(index):
+                others = f" and {len(named) - 1} more" if len(named) > 1 else ""
+                message = f"{size.text} is 0 in the example: {named[0]}{others} would not be tried"
+                fields = sorted(size.names & mapping.fields.keys())
+                given = f"give {' and '.join(fields)} in `example`"
+                help = f"{given}: before it is made, a count is 0" if fields else ""
+                where = mapping.document.where(("dims", index))
+                problems.append(Problem("ME228", message, where, f"dims.{index}", help))
+        except UnboundName:
+            problems += [one for one in names.problems if one.path == f"dims.{index}"]
+    if problems:
+        raise MappingError(*problems)
+
+
 def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
     rule = step.rule
     if not rule.shapes:
@@ -173,7 +201,7 @@ def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
 def _file_names(mapping: Mapping, layout: Layout) -> list[ResolvedFile]:
     """Every file of the example, with its indices and what its keys hang below."""
     nothing = Inventory("the example", frozenset())
-    names = ModelNames(mapping, nothing, layout, Settings(dict(mapping.example or {})))
+    names = ModelNames(mapping, nothing, layout, _said(mapping))
     try:
         return output_files(names, mapping.source)
     except ExpressionError as error:

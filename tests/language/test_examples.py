@@ -104,7 +104,7 @@ def test_the_tensors_of_an_example_are_equal_where_they_must_be_and_differ_elsew
         ({"example": {"layers": 2, "ranks": 2, "width": 4, "limits": [1]}},
          "ME405 config.limits: args.json: limits has 1 values, block goes to 2"),
         ({"example": {"layers": "two", "ranks": 2, "width": 4, "limits": [1]}},
-         'ME405 dims.block: "two" is no size of an index\n= layers is "two" (--set)'),
+         'ME405 dims.block: "two" is no size of an index\n= layers is "two" (the example)'),
         ({"example": {"layers": 2, "ranks": 3, "width": 4.5, "limits": [1, 2]}},
          "ME303 rules[0].shape: [width // ranks] is [1.0], which is no shape"),
         ({"dims": {"block": "layers"}},
@@ -163,3 +163,35 @@ def test_an_example_has_tensors_of_every_dtype_and_none_is_infinite():
         **{dtype: f"torch.{dtype}" for dtype in DTYPES},
         "plain": "torch.bfloat16",
     }
+
+
+COUNTED = """\
+mapengine: 1
+name: counted
+source: {tensors: model.pt, root: state_dict/}
+target: {tensors: model.safetensors, dtype: float32}
+config: {hidden: {}}
+tensors:
+  - bn.weight -> norm.weight: {shape: [hidden]}
+  - bn.num_batches_tracked -> norm.num_batches_tracked: {shape: [], dtype: int64}
+  - bn.seen, bn.all -> norm.seen: {shape: [hidden], dtype: [bool, bool], ops: [stack]}
+example: {hidden: 4}
+"""
+
+
+def test_an_example_has_integers_where_a_rule_states_them_and_no_cast_touches_them():
+    Path("mapping.yaml").write_text(COUNTED)
+    assert api.validate("mapping.yaml") == []
+    assert {claim.exactness.value for claim in api.prove("mapping.yaml").claims[1:]} == {"exact"}
+    Path("source").mkdir()
+    settings = write_example(api.load("mapping.yaml"), frozenset(), Path("source"))
+    (given,) = (one["state_dict"] for one in [torch.load("source/model.pt", weights_only=True)])
+    api.run(api.Job("mapping.yaml", "source", values=settings.values), "output")
+    made = read_checkpoint(Path("output"))["model.safetensors"]
+    assert made["norm.num_batches_tracked"].dtype == torch.int64
+    assert torch.equal(made["norm.num_batches_tracked"], given["bn.num_batches_tracked"])
+    assert (made["norm.seen"].dtype, made["norm.weight"].dtype) == (torch.bool, torch.float32)
+    api.run(api.Job("mapping.yaml", "output", values=settings.values, reverse=True), "back")
+    back = torch.load("back/model.pt", weights_only=True)["state_dict"]
+    assert torch.equal(back["bn.num_batches_tracked"], given["bn.num_batches_tracked"])
+    assert torch.equal(back["bn.all"], given["bn.all"])

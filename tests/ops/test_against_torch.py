@@ -200,7 +200,6 @@ LOST = [  # what does not fit, how many of them, the largest
     ("float64", [1e39, -1e38], "float32", 1, "1e+39"),
     ("int64", [65536, 1], "float16", 1, "65536"),
     ("float32", [1.5, 2.0, NAN], "int32", 2, "nan"),
-    ("float32", [0.25, 2.0], "int64", 1, "0.25"),
     ("float32", [2.0**31, -(2.0**31)], "int32", 1, "2.14748e+09"),
     ("float32", [2.0**63], "int64", 1, "9.22337e+18"),
     ("float32", [-1.0, 300.0], "uint8", 2, "300"),
@@ -238,6 +237,21 @@ def test_cast_refuses_values_that_do_not_fit_with_their_number(dtype, values, to
         Cast(to).apply([of(values, dtype)])
     assert str(refused.value) == f"{count} of {len(values)} values do not fit {to}, up to {worst}"
     assert refused.value.code == "ME305"
+
+
+@pytest.mark.parametrize(
+    "dtype, values, to, message",
+    [
+        ("float32", [2.0, 0.25, -1.5], "int64", "2 of 3 values are not whole numbers, as int64"),
+        ("bfloat16", [0.5], "uint8", "1 of 1 values are not whole numbers, as uint8"),
+        ("float32", [0.5, 1e30], "int32", "2 of 2 values do not fit int32, up to 1e+30"),
+        ("float32", [0.5], "bool", "1 of 1 values do not fit bool, up to 0.5"),
+    ],
+)
+def test_cast_tells_a_fraction_from_a_number_that_is_too_large(dtype, values, to, message):
+    with pytest.raises(OpError) as refused:
+        Cast(to).apply([of(values, dtype)])
+    assert str(refused.value).startswith(message) and refused.value.code == "ME305"
 
 
 @pytest.mark.parametrize("dtype, values, to", [entry[:3] for entry in LOST])
