@@ -29,6 +29,7 @@ from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 if TYPE_CHECKING:
     from mapengine.checkpoints.execute import Result
     from mapengine.checkpoints.shards import Progress
+    from mapengine.explanation import Explained
     from mapengine.verification.proof import Claim
 
 PathLike = str | Path
@@ -233,6 +234,21 @@ def prove(mapping: PathLike | Mapping) -> Proof:
     tried = {claim.rule.path for claim in claims}
     notes = [*irreversible(loaded), *unseen(loaded), *untried(loaded, tried)]
     return Proof(claims, len(layouts), notes)
+
+
+def explain(job: Job, name: str) -> list[Explained]:
+    """What becomes of a name: a tensor's key, a config field, or a word of the language.
+
+    Without a source it is looked up in the mapping's example, in the first layout that has it.
+    Raises `MapengineError`, with the nearest names where there is none like it.
+    """
+    from mapengine.checkpoints.folder import take_inventory
+    from mapengine.explanation import ask
+
+    mapping, inventory = load(job.mapping), None
+    if job.source is not None:
+        inventory = take_inventory(job.folder, mapping, mapping.sides[job.read])
+    return ask(mapping, inventory, job.settings, job.chosen, job.read, name)
 
 
 def check_example(

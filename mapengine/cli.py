@@ -23,7 +23,9 @@ from mapengine.commands.output import print_json, print_problems
 if TYPE_CHECKING:
     from mapengine.errors import MapengineError
 
-COMMANDS = ("run", "plan", "validate", "inspect", "verify", "infer", "list", "schema")
+COMMANDS = (
+    "run", "plan", "validate", "explain", "inspect", "verify", "infer", "list", "schema",
+)  # fmt: skip
 """Each is the `command` of the module of its name in `commands/`."""
 
 _EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."

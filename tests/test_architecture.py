@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "mapengine"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MEANING = ("language", "binding", "planning", "ops", "views", "axes", "errors", "specs", "fold")
+MEANING = ("language", "binding", "planning", "explanation", "ops", "views", "axes", "errors",
+           "specs", "fold")  # fmt: skip
 BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters")
 DOORS = ("cli", "commands", "api", "report")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}

@@ -51,6 +51,12 @@ def test_the_plan_in_the_readme_is_what_the_command_prints(monkeypatch):
     assert CliRunner().invoke(cli, command.split()[2:]).output == output
 
 
+def test_the_explanation_on_the_page_of_commands_is_what_the_command_prints():
+    (shown,) = [block for block in blocks(COMMANDS_PAGE, "") if "$ mapengine explain" in block]
+    command, _, output = shown.partition("\n")
+    assert CliRunner().invoke(cli, command.split()[2:]).output == output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_page_of_commands_tells_of_each(command):
     assert re.search(rf"^\| `{command}\b", COMMANDS_PAGE, re.MULTILINE), command

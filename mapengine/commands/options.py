@@ -46,11 +46,14 @@ def _settings(
     return values
 
 
+SETTINGS = click.option(
+    "--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
+    help="A config name's value; beats the files. May be given again.",
+)  # fmt: skip
 _JOB_OPTIONS = (
     click.argument("mapping"),
     click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
-    click.option("--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
-                 help="A config name's value; beats the files. May be given again."),
+    SETTINGS,
     click.option("--preset", help="A named set of config values of the mapping."),
     click.option("--reverse", is_flag=True,
                  help="The way back: the folder holds the target, its source is written."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, cast
@@ -40,9 +40,13 @@ class Lowered:
     problems: tuple[Problem, ...]
 
 
-def lower(steps: Sequence[Step], binding: Binding) -> Lowered:
+Watch = Callable[[OpCall, Family[Any], Family[Any]], None]
+"""Told of each op that is done: the tensors before and after it."""
+
+
+def lower(steps: Sequence[Step], binding: Binding, watch: Watch | None = None) -> Lowered:
     """The tensors that come of the steps; one problem for each rule and cause."""
-    lowering = _Lowering(binding)
+    lowering = _Lowering(binding, watch)
     for step in steps:
         try:
             lowering.step(step)
@@ -53,8 +57,9 @@ def lower(steps: Sequence[Step], binding: Binding) -> Lowered:
 
 
 class _Lowering:
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, watch: Watch | None) -> None:
         self.binding = binding
+        self.watch = watch
         self.backwards = binding.read.name != "source"
         self.made: dict[Address, Made] = {}
         self.left_out: list[LeftOut] = []
@@ -138,6 +143,8 @@ class _Lowering:
             after = apply_op(family, op, made)
             if isinstance(op, Unpad):
                 self._leave_out(step, call, op, family.members)
+            if self.watch is not None:
+                self.watch(call, family, after)
             return after
         except OpError as error:
             problem = error.at(call.where, call.path)
