@@ -235,7 +235,7 @@ def field(name: str, text: str) -> str:
          "experts is 2 (params.json: moe.num_experts)"),
         ("rope", {"type": "linear", "by": 2},
          f"{at('source:', 1)}: ME403 params.json: rope.type, rope.by are read by no field\n"
-         "= carry, ignore.config, or a field"),
+         '= carry, ignore.config, or a field; "params.json:" there leaves all that is left'),
     ],
 )  # fmt: skip
 def test_a_config_value_that_cannot_be(key, value, message):

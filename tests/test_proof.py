@@ -242,6 +242,55 @@ example: {n: 2}
     ]  # fmt: skip
 
 
+def test_what_must_be_set_on_the_way_back_is_noted(tmp_path):
+    text = """\
+presets: {small: {sizes: [1, 2]}}
+config:
+  read: {source: read, target: read}
+  only: only
+  lost: {source: lost}
+  sizes: {each: i}
+  rows: {compute: "size('w', 0)"}
+  stands_in: {compute: "size('w', 0)", default: 2}
+  worked_out: {compute: 2 * read}
+  unused: {}
+dims: {i: 2}
+tensors:
+  - w: {shape: [2]}
+  - "v.{i}": {shape: [sizes, rows, stands_in, worked_out]}
+example: {read: 3, only: 1, lost: 2, sizes: [1, 2], rows: 2, stands_in: 2}
+"""
+    notes = api.prove(write(tmp_path / "m.yaml", text)).notes
+    assert [(note.code, note.path, note.message, note.help) for note in notes] == [
+        ("ME331", "config.lost",
+         "lost is written nowhere, and has no default: to reverse, it must be set",
+         "--set lost=VALUE"),
+        ("ME331", "config.sizes",
+         "sizes is in no file, and has no default: to reverse, it must be set",
+         "--set sizes=VALUE, or a preset"),
+        ("ME331", "config.rows",
+         "rows is in no file, and has no default: to reverse, it must be set",
+         "--set rows=VALUE"),
+    ]  # fmt: skip
+
+
+def test_what_is_wrong_on_the_way_back_is_said_to_be(tmp_path):
+    text = """\
+config:
+  tail: {source: tail, target: tail_there}
+  has_tail: {compute: has('tail')}
+tensors:
+  - w: {shape: [2]}
+  - v: {shape: [2], when: not has_tail}
+example: {tail: 1}
+"""
+    with pytest.raises(MapengineError) as refused:
+        api.prove(write(tmp_path / "m.yaml", text))
+    (problem,) = refused.value.problems
+    assert problem.code == "ME310"
+    assert problem.message == "on the way back: 1 tensor is missing from the checkpoint:\n  v"
+
+
 def test_validate_prints_the_proof(tmp_path, capsys, monkeypatch):
     from mapengine import cli
 

@@ -11,7 +11,7 @@ from mapengine.binding import config_values
 from mapengine.binding.config_values import told
 from mapengine.binding.names import AsksHeaders, ModelNames, UnboundName
 from mapengine.errors import Problem
-from mapengine.language.expressions import ExpressionError
+from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import (
     MISSING,
     TENSOR_FILE,
@@ -79,8 +79,18 @@ def _left_over(
             "ME403",
             f"{file}: {shown} {verb} read by no field",
             names.side.where,
-            help="carry, ignore.config, or a field",
+            help=_way_out(file),
         )
+
+
+def _way_out(file: str) -> str:
+    """What can be said of config keys that nothing reads."""
+    rest = f'"{file}:" there leaves all that is left'
+    if file == TENSOR_FILE:
+        rest = (
+            '"FILE:" there leaves all that is left, where `config` names it: {file: FILE, at: ..}'
+        )
+    return f"carry, ignore.config, or a field; {rest}"
 
 
 def _uncovered(config: Any, covered: list[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
@@ -193,7 +203,22 @@ def _disagreement(names: ModelNames, field: ConfigField) -> Problem | None:
         message = f"{origin} is {told(value)}, where {told(meant)} is wanted"
         return Problem("ME407", message, where, path)
     message = f"{origin} is {told(value)}, but {field.compute.text} is {told(meant)}"
-    return Problem("ME407", message, where, path, names.sources(field.compute))
+    return Problem("ME407", message, where, path, _cure(names, field, field.compute))
+
+
+def _cure(names: ModelNames, field: ConfigField, compute: Expression) -> str:
+    """Where the names of a formula come from; of `dtype`, what the config says is another thing."""
+    if not any(function == "dtype" for function, _ in compute.calls):
+        return names.sources(compute)
+    read, written = (_listed(field, side.name, names) for side in (names.side, names.other))
+    one = f"`{field.name}_read: {{{names.side.name}: {read}, default: null}}`"
+    two = f"`{field.name}: {{{names.other.name}: {written}, compute: {compute.text}}}`"
+    return f"dtype() is what is written; what is read is a field of its own: {one}, {two}"
+
+
+def _listed(field: ConfigField, side: str, names: ModelNames) -> str:
+    paths = list(map(str, field.paths(side, names.layout)))
+    return paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
 
 
 def _written(

@@ -268,11 +268,15 @@ class ModelNames:
         return [typed(v, field.type, one, f"{origin}[{i}]") for i, v in enumerate(value)]
 
     def _check_length(self, field: ConfigField, value: Any, origin: str) -> None:
-        if field.each is not None and isinstance(value, list):
-            wanted = self.range_of(field.each)
-            if wanted is not None and len(value) != len(wanted):
-                goes = f"{field.each} goes to {len(wanted)}"
-                raise ValueProblem(f"{origin} has {len(value)} values, {goes}")
+        if field.each is None or value is None:
+            return
+        if not isinstance(value, list):
+            message = f"{origin} is {told(value)}, where a list is wanted: {field.each}"
+            raise ValueProblem(message, "a list comes from a path, a preset, `--set` or `value`")
+        wanted = self.range_of(field.each)
+        if wanted is not None and len(value) != len(wanted):
+            goes = f"{field.each} goes to {len(wanted)}"
+            raise ValueProblem(f"{origin} has {len(value)} values, {goes}")
 
     def _place(self, path: ConfigPath) -> str:
         main = self.side.config_file(self.layout)

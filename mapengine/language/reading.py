@@ -196,6 +196,9 @@ class _MappingReader(RuleReader):
         if isinstance(body, dict) and body and body.keys() <= {"source", "target"}:
             return {side: self.expression(v, (*path, side)) for side, v in body.items()}
         if isinstance(body, list | dict):
-            self.problem("ME204", "a default is a value or an expression", path)
+            kind = "a list" if isinstance(body, list) else "an object"
+            message = f"{kind} where a default is wanted: a number, a word in quotes, true, false, "
+            help = "a list is given by `value`, a preset or `--set`" if kind == "a list" else ""
+            self.problem("ME204", f"{message}null or an expression", path, help)
             return {}
         return {"source": self.expression(body, path)}

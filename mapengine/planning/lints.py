@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from mapengine.errors import Problem
+from mapengine.language.expression_syntax import CONFIG_QUESTIONS
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Mapping, OpCall, Rule
 from mapengine.ops import OPS
@@ -21,12 +22,22 @@ def irreversible(mapping: Mapping) -> Iterator[Problem]:
         if config and not can_be_written(config.file):
             message = f"{config.file} is no JSON, YAML or torch file, and so not written back"
             yield Problem("ME330", message, mapping.source.where, "source.config")
+    yield from _unsaid(mapping)
+
+
+def _unsaid(mapping: Mapping) -> Iterator[Problem]:
+    """Fields that are asked for on the way back, and that nothing gives a value there."""
+    named = mapping.named()
     for field in mapping.fields.values():
-        goes_nowhere = field.places["source"].entries and not field.places["target"].entries
-        stands_in = field.defaults or field.value.entries or field.compute
-        if goes_nowhere and not stands_in:
-            message = f"{field.name} is written nowhere, and has no default"
-            help = f"to reverse, --set {field.name}=VALUE"
+        read, written = (field.places[side].entries for side in ("target", "source"))
+        calls = field.compute.calls if field.compute else ()
+        asks = any(function not in CONFIG_QUESTIONS for function, _ in calls)
+        stands_in = field.defaults or field.value.entries or (field.compute and not asks)
+        if (written or field.name in named) and not read and not stands_in:
+            place = "written nowhere" if written else "in no file"
+            message = f"{field.name} is {place}, and has no default: to reverse, it must be set"
+            preset = any(field.name in values for values in mapping.presets.values())
+            help = f"--set {field.name}=VALUE{', or a preset' if preset else ''}"
             yield Problem("ME331", message, field.where, f"config.{field.name}", help)
 
 

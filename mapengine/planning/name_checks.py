@@ -55,8 +55,13 @@ def _where_of(name: str, expression: Expression) -> Where | None:
 def _patterns_asked_for(expression: Expression, path: str) -> Iterator[Problem]:
     for function, words in expression.calls:
         try:
-            if function == "count":
-                KeyPattern.parse(str(words[0]))
+            for hole in KeyPattern.parse(str(words[0])).holes if function == "count" else ():
+                if hole.name is None:
+                    message = (
+                        f"count takes braces for anything, and works out no {{{hole.expression}}}"
+                    )
+                    help = f"write {{{min(hole.expression.names, default='n')}}}: all are counted"
+                    yield Problem("ME212", message, expression.where, path, help)
         except PatternError as error:
             yield Problem("ME212", str(error), expression.where, path, error.help)
 

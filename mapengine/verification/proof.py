@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,11 @@ def way_back(plan: Plan) -> Plan | None:
     read, layout = plan.binding.write.name, plan.binding.layout
     settings = example_settings(plan.mapping, layout, read)
     back = bind(plan.mapping, planned_inventory(plan), layout, settings, read)
-    return make_plan(back, after=plan)
+    try:
+        return make_plan(back, after=plan)
+    except PlanError as error:
+        told = (replace(p, message=f"on the way back: {p.message}") for p in error.problems)
+        raise PlanError(*told) from None
 
 
 def exactness(tensor: PlannedTensor) -> Exactness:
