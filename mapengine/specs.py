@@ -10,6 +10,9 @@ from typing import Any
 RECEIPT = "mapengine.json"
 """What a run leaves in its output beside the checkpoint, and `--overwrite` wants to see there."""
 
+CARD = "README.md"
+"""The model card, where the Hub looks for it."""
+
 
 ADAPTER_CONFIG = "adapter_config.json"
 INDEX_SUFFIX = ".index.json"

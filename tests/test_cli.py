@@ -81,14 +81,15 @@ def test_importing_the_package_imports_none_of_its_rooms():
 
 def test_run_without_a_source_makes_and_converts_the_example(example):
     made = {path.name for path in (example / "mixtral-example" / "converted").iterdir()}
-    assert made == {"config.json", "generation_config.json", "mapengine.json", "model.safetensors"}
+    beside = {"config.json", "generation_config.json", "mapengine.json", "README.md"}
+    assert made == {*beside, "model.safetensors"}
 
 
 def test_run_again_makes_the_example_anew(example):
     done = mapengine("run", MAPPING, cwd=example)
     assert (done.returncode, done.stdout) == (
         0,
-        "69 tensors, 571 kB, 4 files → mixtral-example/converted\n",
+        "69 tensors, 571 kB, 5 files → mixtral-example/converted\n",
     )
 
 
@@ -105,7 +106,7 @@ def test_an_output_that_is_there_is_not_touched_and_the_way_out_is_said(example)
 def test_overwrite_replaces_what_a_run_has_written(example):
     done = mapengine("run", MAPPING, "--overwrite", cwd=example)
     assert done.returncode == 0
-    assert done.stdout == "69 tensors, 571 kB, 4 files → mixtral-example/converted\n"
+    assert done.stdout == "69 tensors, 571 kB, 5 files → mixtral-example/converted\n"
     assert sorted(path.name for path in (example / "mixtral-example").iterdir()) == [
         "converted",
         "source",

@@ -99,8 +99,9 @@ def test_the_output_is_the_same_for_any_workers_memory_and_with_or_without_sync(
             result = api.run(
                 job, output, workers=workers, memory=memory, sync=sync, progress=told.append
             )
-            assert sum(told) == result.bytes_written
-            assert min(told) > 0
+            assert sum(done.nbytes for done in told) == result.bytes_written
+            assert sum(done.tensors for done in told) == result.tensors - 1  # one has no bytes
+            assert min(done.nbytes for done in told) > 0
             outputs.append(bytes_of(output))
     assert len(outputs[0]) > 6
     assert all(output == outputs[0] for output in outputs)

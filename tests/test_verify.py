@@ -72,7 +72,7 @@ def test_a_converted_folder_passes_every_check(converted, form, capfd):
     files = 1 if "sharded" not in form else 5
     assert [check.detail for check in checks] == [
         f"35 tensors in {files} file{'s' if files > 1 else ''}",
-        f"{files + 2 + (files > 1)} files",
+        f"{files + 3 + (files > 1)} files",
         "MixtralForCausalLM, float32",
         "35 keys of MixtralForCausalLM",
         "161,152 bytes loaded",

@@ -35,6 +35,10 @@ class AdapterPlan(Plan):
     def companions(self) -> list[str]:
         return []
 
+    @property
+    def model(self) -> None:
+        return None
+
 
 @dataclass(frozen=True)
 class _Fit:

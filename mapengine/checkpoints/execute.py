@@ -12,11 +12,12 @@ from typing import Any
 
 from mapengine import __version__
 from mapengine.checkpoints import storage
+from mapengine.checkpoints.card import card_text
 from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.finished import finished
 from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
 from mapengine.checkpoints.identity import identity, times
-from mapengine.checkpoints.shards import Progress, write_shards
+from mapengine.checkpoints.shards import Done, Progress, write_shards
 from mapengine.checkpoints.workspace import Workspace, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
@@ -64,7 +65,7 @@ def run_plan(
     it has come to its end, nothing is done. `memory` is what it may allocate, in bytes. With
     `sync`, all is on the disk before it is published. With `hash`, the SHA-256 of every tensor and
     file goes into the receipt, and the checksums of the source's files are checked. `progress` is
-    called with the bytes of tensors done since the last call.
+    told what has been done since the last call.
 
     Raises `OutputError` before anything is written where the output cannot be, and after that for a
     disk that fails; `PlanError` where a value does not survive an op.
@@ -82,8 +83,9 @@ def run_plan(
             if problem := storage.occupied(output, overwrite):
                 raise OutputError(problem)
             _check_before(plan, source, place, hash)
-            if progress and place.kept:
-                progress(sum(s.nbytes for s in plan.shards if s.name in place.kept))
+            for shard in plan.shards:
+                if progress and shard.name in place.kept:
+                    progress(Done(shard, shard.nbytes, len(shard.tensors)))
             write_shards(
                 plan, source, place, workers=workers or default_workers(sync), memory=memory,
                 hash=hash, progress=progress,
@@ -157,6 +159,8 @@ def _write_configs(plan: Plan, folder: Path) -> None:
         _write_config(folder / plan.index, _index(plan))
     for name, config in plan.configs.items():
         _write_config(folder / name, config)
+    if plan.card:
+        (folder / plan.card).write_text(card_text(plan), encoding="utf-8")
 
 
 def _write_config(path: Path, value: Any) -> None:

@@ -29,7 +29,18 @@ from mapengine.specs import SUFFIXES
 from mapengine.views import Lazy
 
 _METADATA = {"format": "pt"}  # what transformers writes, and what some readers insist on
-Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What of a shard has been written since the last time: bytes, and tensors whole with them."""
+
+    shard: Shard
+    nbytes: int
+    tensors: int
+
+
+Progress = Callable[[Done], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,8 @@ class _Part:
     offset: int
     """Where in the file it goes."""
     content: Lazy
+    ends: bool
+    """Whether the tensor is whole with it."""
 
 
 class _Target:
@@ -139,7 +152,7 @@ def write_shards(
         check_values(plan.checks, reader, budget, run, workers)
         tasks = _tasks(shards, of_all, budget, workers)
         for done in run(lambda task: _write(task, reader, place.sync), tasks, workers):
-            if progress and done:
+            if progress and done.nbytes:
                 progress(done)
         files.check()
 
@@ -183,17 +196,18 @@ def _parts(target: _Target, budget: Budget) -> Iterator[_Part]:
     offsets = target.offsets
     for tensor in sorted(target.shard.tensors, key=lambda tensor: offsets[tensor.key]):
         for piece in pieces(tensor.content, budget) if tensor.spec.nbytes else ():
-            yield _Part(tensor, offsets[tensor.key] + piece.offset, piece.content)
+            ends = piece.offset + piece.content.spec.nbytes == tensor.spec.nbytes
+            yield _Part(tensor, offsets[tensor.key] + piece.offset, piece.content, ends)
 
 
-def _write(task: _Task, reader: Reader, sync: bool) -> int:
+def _write(task: _Task, reader: Reader, sync: bool) -> Done:
     digest = None
     if task.target.direct and task.parts:
         digest = _write_directly(task, task.target.direct, reader)
     elif task.parts:
         _write_through_cache(task, reader, sync)
     task.target.done(task.nbytes, digest)
-    return task.nbytes
+    return Done(task.target.shard, task.nbytes, sum(part.ends for part in task.parts))
 
 
 def _write_directly(task: _Task, file: DirectFile, reader: Reader) -> tuple[int, int, int]:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mapengine.commands.options import JSON, job_options, make_job
+from mapengine.commands.options import JSON, PATH, job_options, make_job
 from mapengine.commands.output import print_json
 
 if TYPE_CHECKING:
+    from mapengine.api import Job
     from mapengine.planning.plan import Plan
 
 
 @click.command("plan", epilog="Example: mapengine plan mappings/NAME.yaml --source CHECKPOINT")
 @job_options
+@click.option("-o", "--output", type=PATH, help="Save it too; `mapengine run FILE` does just that.")
 @JSON
 def command(
-    source: Path | None, as_json: bool, workers: int | None, memory: int, **given: Any
-) -> None:
+    source: Path | None, output: Path | None, as_json: bool, workers: int | None, memory: int,
+    **given: Any,
+) -> None:  # fmt: skip
     """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
 
     Without --source the mapping's example is planned, in its first layout or --layout.
     """
-    print_plan(planned(source, given), workers, memory, as_json)
+    if output is not None and source is None:
+        raise click.UsageError("--source is missing: a saved plan is that of a checkpoint")
+    plan = planned(source, given)
+    print_plan(plan, workers, memory, as_json)
+    if output is not None and source is not None:
+        _save(output, make_job(source, given), plan, plan.peak_memory(workers or 1, memory))
+
+
+def _save(path: Path, job: Job, plan: Plan, working_memory: int) -> None:
+    from mapengine.report.plans import plan_dict
+    from mapengine.saved import saved_job
+
+    if path.suffix != ".json":
+        raise click.UsageError(f"--output {path}: a saved plan is named .json")
+    told = {**plan_dict(plan, working_memory), **saved_job(job, plan)}
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    click.echo(f"saved; to do just that: mapengine run {path} --output DIR", err=True)
 
 
 def planned(source: Path | None, given: dict[str, Any]) -> Plan:

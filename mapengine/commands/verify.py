@@ -13,13 +13,19 @@ from mapengine.commands.output import print_json
 @click.command("verify", epilog="Example: mapengine verify CONVERTED")
 @click.argument("folder", type=PATH)
 @click.option("--load/--no-load", default=True, help="Ask from_pretrained for its load report.")
+@click.option("-s", "--source", type=PATH, help="Make every tensor of it again, and compare.")
+@click.option("--logits", is_flag=True, help="Run the model on a few tokens.")
 @JSON
-def command(folder: Path, load: bool, as_json: bool) -> None:
-    """Check a converted checkpoint: its files against one another, and against the model class."""
+def command(folder: Path, load: bool, source: Path | None, logits: bool, as_json: bool) -> None:
+    """Check a converted checkpoint: its files, its model class, its source, the model itself.
+
+    Levels: the files against one another and the receipt; config and keys against the model class;
+    from_pretrained's report; with --source every byte; with --logits a forward.
+    """
     from mapengine.report.checkpoints import check_dict, checks_text
     from mapengine.verification import verify as run_checks
 
-    checks = run_checks(folder, load=load)
+    checks = run_checks(folder, load=load, source=source, logits=logits)
     if as_json:
         print_json({"format_version": "1.0", "checks": [check_dict(check) for check in checks]})
     else:

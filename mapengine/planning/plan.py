@@ -28,7 +28,7 @@ from mapengine.planning.lints import one_way
 from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
-from mapengine.specs import DTYPES, RECEIPT, FileContents, TensorSpec
+from mapengine.specs import CARD, DTYPES, RECEIPT, FileContents, TensorSpec
 from mapengine.views import Lazy, Mapped
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
@@ -130,6 +130,16 @@ class Plan:
         """Files carried over as they are: those the mapping names that lie beside the source."""
         there = self.binding.names.inventory.names
         return [name for name in self.mapping.files if name in there and name not in self.configs]
+
+    @property
+    def model(self) -> str | None:
+        """The model class of transformers that opens what is written, if one does."""
+        return self.binding.write.model
+
+    @property
+    def card(self) -> str | None:
+        """The name of the model card, where a model is written and none is carried over."""
+        return CARD if self.model and CARD not in self.companions else None
 
     @property
     def bytes_written(self) -> int:
@@ -239,9 +249,8 @@ def _proven(binding: Binding) -> Lowered:
 
 def _clashes(plan: Plan) -> list[Problem]:
     """Names that two files of the output would have."""
-    names = Counter([*(s.name for s in plan.shards), *plan.companions, *plan.configs, RECEIPT])
-    if plan.index:
-        names[plan.index] += 1
+    beside = [name for name in (RECEIPT, plan.card, plan.index) if name]
+    names = Counter([*(s.name for s in plan.shards), *plan.companions, *plan.configs, *beside])
     where = plan.binding.write.where
     return [
         Problem("ME602", f"two files of the output are called {name}", where)

@@ -107,7 +107,7 @@ def _ops(rule: Rule, sides: Sequence[str]) -> list[str]:
 def _totals(plan: Plan, working_memory: int) -> list[str]:
     count = sum(len(shard.tensors) for shard in plan.shards)
     inside = [f"the config in {shard.name}" for shard in plan.shards if shard.objects]
-    files = [*plan.configs, *inside[:1], *plan.companions]
+    files = [*plan.configs, *inside[:1], *([plan.card] if plan.card else ()), *plan.companions]
     shards = f"{len(plan.shards)} {plan.format} file{'' if len(plan.shards) == 1 else 's'}"
     checked = _folded("checked, and not written", plan, unchecked=False)
     cut = _folded("cut off, whatever it is", plan, unchecked=True)
@@ -211,6 +211,7 @@ def plan_dict(plan: Plan, working_memory: int) -> dict[str, Any]:
         "cut": [one.key for one in plan.left_out if one.unchecked],
         "configs": dict(plan.configs),
         "companions": plan.companions,
+        "card": plan.card,
         "source_files": plan.source_files,
         "totals": {
             "tensors": sum(len(shard.tensors) for shard in plan.shards),

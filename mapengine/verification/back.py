@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass
 from typing import Any
 
 from mapengine.binding.names import Settings
 from mapengine.checkpoints.folder import read_json, take_inventory
-from mapengine.errors import MapengineError, Problem
+from mapengine.errors import MapengineError, MappingError, Problem
 from mapengine.language.document import read_document
 from mapengine.language.mapping import SIDES, Mapping
 from mapengine.language.reading import read_mapping
@@ -29,39 +30,49 @@ def check_back(subject: Subject) -> Check:
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:
-        receipt = read_json(subject.folder.path / RECEIPT)
-        told = _told(receipt)
-        if told is None:
-            return Check(_NAME, (Problem("ME711", f"{RECEIPT} names no mapping and direction"),))
-        text, read, layout, values = told
-        mapping = read_mapping(read_document(text, RECEIPT))
-        if problems := check_mapping(mapping):
-            return Check(_NAME, tuple(problems))
-        side = next(name for name in SIDES if name != read)
+        told = told_by(read_json(subject.folder.path / RECEIPT))
+        if isinstance(told, Problem):
+            return Check(_NAME, (told,))
+        mapping, side = told.mapping, next(name for name in SIDES if name != told.read)
         if side == "target" and (one_way := _one_way(mapping)):
             return Check(_NAME, skipped=f"{one_way.where}: {one_way.message}")
-        settings = Settings({k: v for k, v in values.items() if not _is_told(mapping, k, side)})
+        values = {k: v for k, v in told.values.items() if not _is_told(mapping, k, side)}
         inventory = take_inventory(subject.folder.path, mapping, mapping.sides[side])
-        plan = make_plan(choose_layout(mapping, inventory, settings, frozenset(layout), side))
+        layout = frozenset(told.layout)
+        plan = make_plan(choose_layout(mapping, inventory, Settings(values), layout, side))
     except MapengineError as error:
         return Check(_NAME, error.problems)
     count = sum(len(shard.tensors) for shard in plan.shards)
     return Check(_NAME, detail=f"{count:,} tensors by {mapping.name}")
 
 
-def _told(receipt: Any) -> tuple[str, str, list[str], AnyMapping[str, Any]] | None:
-    """The mapping's text, the side that was read, the layout, and what was set, if all is there."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a receipt says of the run: its mapping, the side that was read, layout, values set."""
+
+    mapping: Mapping
+    read: str
+    layout: list[str]
+    values: AnyMapping[str, Any]
+
+
+def told_by(receipt: Any) -> Told | Problem:
+    """What a receipt says, or what is wrong with it. Raises `MappingError`."""
+    none = Problem("ME711", f"{RECEIPT} names no mapping and direction")
     if not isinstance(receipt, dict):
-        return None
+        return none
     mapping, read, layout = (receipt.get(word) for word in ("mapping", "reads", "layout"))
     options = receipt.get("options")
     text = mapping.get("text") if isinstance(mapping, dict) else None
     values = options.get("set") if isinstance(options, dict) else None
     if not isinstance(text, str) or read not in SIDES or not isinstance(values, dict):
-        return None
+        return none
     if not isinstance(layout, list) or not all(isinstance(name, str) for name in layout):
-        return None
-    return text, read, layout, values
+        return none
+    loaded = read_mapping(read_document(text, RECEIPT))
+    if problems := check_mapping(loaded):
+        raise MappingError(*problems)
+    return Told(loaded, read, layout, values)
 
 
 def _one_way(mapping: Mapping) -> Problem | None:

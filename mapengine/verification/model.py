@@ -45,7 +45,7 @@ def check_config(subject: Subject) -> Check:
 def check_class(subject: Subject) -> Check:
     """Keys and shapes are those the model class saves."""
     name = "keys and shapes are those of the model class"
-    reason = _not_askable(subject)
+    reason = not_askable(subject)
     if reason:
         return Check(name, skipped=reason)
     specs = subject.specs
@@ -64,7 +64,7 @@ def check_load(subject: Subject) -> Check:
     """`from_pretrained` loads the checkpoint and has nothing to report."""
     name = "from_pretrained has nothing to report"
     reason = "" if subject.load else "not asked for"
-    reason = reason or _not_askable(subject)
+    reason = reason or not_askable(subject)
     if reason:
         return Check(name, skipped=reason)
     size = sum(spec.nbytes for spec in subject.specs.values())
@@ -102,7 +102,7 @@ def _loads_without_data(subject: Subject, free: int) -> bool:
     return is_v5() and find_spec("accelerate") is not None and largest < free
 
 
-def _not_askable(subject: Subject) -> str:
+def not_askable(subject: Subject) -> str:
     """Why there is no model to compare with, or nothing."""
     if subject.unreadable:
         return subject.unreadable

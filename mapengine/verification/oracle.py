@@ -117,6 +117,14 @@ def loading_info(cls: Any, config: Any, folder: Path, on_meta: bool) -> dict[str
     return dict(info)
 
 
+def whole_model(cls: Any, config: Any, folder: Path) -> Any:
+    """The model with its weights, in float32. Raises whatever `from_pretrained` raises."""
+    options: dict[str, Any] = {"dtype": "float32"} if is_v5() else {"torch_dtype": "float32"}
+    return cls.from_pretrained(
+        str(folder), config=config, weights_only=True, **_SAFE, **_PLAIN_ATTENTION, **options
+    )
+
+
 def is_v5() -> bool:
     import transformers
 
