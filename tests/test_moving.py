@@ -17,6 +17,7 @@ from mapengine.errors import OpError
 from mapengine.ops import Axes, Fan
 from mapengine.ops.arithmetic import Mul
 from mapengine.ops.cast import Cast
+from mapengine.ops.dequantize import Dequantize
 from mapengine.ops.permute import Permute, Transpose
 from mapengine.ops.rearrange import Rearrange
 from mapengine.ops.rope_permute import RopePermute
@@ -110,6 +111,27 @@ def test_a_short_hole_is_read_too_and_a_longer_one_is_not(size, hole, wasted, mo
     )
     plain(content, columns)
     assert sum(read) == 50 * 16 * size + wasted
+
+
+@pytest.mark.parametrize("block, few", [((100, 100), True), ((1, 10), False)])
+def test_few_scales_are_read_for_each_part_that_is_computed_and_many_are_held(
+    block, few, monkeypatch
+):
+    content, read, read_at = Content(), [], storage.read_at
+    scale = stored(content, (2000 // block[0], 3000 // block[1]), "float32", 1)
+    scales = len(content.data)
+    weight = stored(content, (2000, 3000), "float8_e4m3fn")
+    (numbers,) = done(Dequantize("fp8_e4m3", "bfloat16", block, Fan(None, 2)), weight, scale)
+    (turned,) = done(Transpose((0, 1)), numbers)
+    monkeypatch.setattr(
+        storage, "read_at", lambda file, at, data: read.append(at) or read_at(file, at, data)
+    )
+    budget = Budget(12 * 2**20)
+    made = len(made_in_pieces(content, turned, budget))  # in each of them all the memory is used
+    computed = 2000 * 3000 // budget.computed
+    assert 1 < made < computed // 10
+    assert budget.is_read_again(scale.lazy) is few
+    assert (sum(at < scales for at in read) >= computed) is few
 
 
 def test_reads_and_writes_that_do_only_a_part_are_taken_up_again(monkeypatch):

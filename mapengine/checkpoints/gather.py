@@ -7,7 +7,6 @@ torch is imported only for ops on values. All else happens in the arena that eac
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -22,7 +21,7 @@ from mapengine.checkpoints.arena import Arena, Array
 from mapengine.checkpoints.constants import make_elements
 from mapengine.checkpoints.raw import as_raw, as_torch
 from mapengine.checkpoints.strided import copy
-from mapengine.checkpoints.windows import Loop, in_source_order, windows
+from mapengine.checkpoints.windows import Window, loops_of, windows
 from mapengine.errors import OpError
 from mapengine.planning.boxes import Box, grid, stretch, within
 from mapengine.planning.budget import BATCH, CHUNK, Budget
@@ -31,6 +30,8 @@ from mapengine.specs import DTYPES, StoredTensor
 from mapengine.views import Agreed, Combined, Filled, Joined, Lazy, Mapped, View
 
 if TYPE_CHECKING:
+    import torch
+
     from mapengine.ops.elementwise import Combining, Elementwise
 
 GAP = 4096
@@ -128,21 +129,33 @@ class Reader:
     def _fill_values(self, content: Mapped, out: Array) -> None:
         op: Elementwise = content.op  # type: ignore[assignment]
         before = content.content
-        with self._room(before) as values:
-            self.fill(before, values)
+        with self._filled(before) as values:
             for part in map(_slices, grid(content.shape, self._budget.computed)):
                 out[part] = as_raw(op.values(as_torch(values[part], before.dtype)))
 
     def _fill_combined(self, content: Combined, out: Array) -> None:
         op: Combining = content.op  # type: ignore[assignment]
-        dtypes = [member.dtype for member in content.members]
+        members = content.members
         with contextlib.ExitStack() as stack:
-            rooms = [stack.enter_context(self._room(member)) for member in content.members]
-            for member, room in zip(content.members, rooms, strict=True):
-                self.fill(member, room)
-            for part in map(_slices, grid(content.shape, self._budget.computed)):
-                here = [as_torch(room[part], one) for room, one in zip(rooms, dtypes, strict=True)]
-                out[part] = as_raw(op.values(here))
+            rooms: list[Array | None] = []
+            for member in members:
+                again = self._budget.is_read_again(member)
+                rooms.append(None if again else stack.enter_context(self._filled(member)))
+            for box in grid(content.shape, self._budget.computed):
+                with contextlib.ExitStack() as inside:
+                    here = [
+                        self._part(member, room, box, inside)
+                        for member, room in zip(members, rooms, strict=True)
+                    ]
+                    out[_slices(box)] = as_raw(op.values(here))
+
+    def _part(
+        self, member: Lazy, room: Array | None, box: Box, stack: contextlib.ExitStack
+    ) -> torch.Tensor:
+        """Part of a tensor: of what `room` holds of it, or made anew until `stack` is left."""
+        if room is not None:
+            return as_torch(room[_slices(box)], member.dtype)
+        return as_torch(stack.enter_context(self._filled(within(member, box))), member.dtype)
 
     def _fill_view(self, view: View, out: Array) -> None:
         if is_plain_copy(view) and out.flags.c_contiguous:
@@ -150,7 +163,7 @@ class Reader:
             with self._opened(view.source.location.file) as file:
                 storage.read_at(file, _byte(view, 0), _bytes(out))
             return
-        loops = in_source_order(_loops(view, out))
+        loops = loops_of(view, out.strides)
         target = as_strided(out, [n for n, _, _ in loops], [step for _, _, step in loops])
         size = out.itemsize
         buffered = isinstance(view.source, Lazy)
@@ -161,14 +174,30 @@ class Reader:
             room = stack.enter_context(self._arenas.work.room((limit,), out.dtype))
             for window in windows(loops, limit, GAP // size):
                 into = target[(*window.index, ...)]
-                elements = room[: window.span]
                 strides = [stride * size for _, stride, _ in loops[len(loops) - into.ndim :]]
-                seen = np.ndarray(into.shape, into.dtype, elements, 0, strides)
-                if seen.flags.c_contiguous and into.flags.c_contiguous:
-                    read(window.first, into.reshape(-1))
-                else:
-                    read(window.first, elements)
-                    copy(seen, into, self._arenas.work)
+                self._read_window(window, read, strides, into, room)
+
+    def _read_window(
+        self,
+        window: Window,
+        read: Callable[[int, Array], None],
+        strides: list[int],
+        into: Array,
+        room: Array,
+    ) -> None:
+        """Reads a window, through `room` where its runs do not lie as they are wanted."""
+        held = room[: window.runs * window.span]
+        if window.runs > 1:
+            strides[0] = window.span * into.itemsize  # one run after the other, not as they lay
+        seen = np.ndarray(into.shape, into.dtype, held, 0, strides)
+        one = slice(1) if window.runs > 1 else ...
+        if seen[one].flags.c_contiguous and into[one].flags.c_contiguous:
+            for i, start in enumerate(window.starts):
+                read(start, (into[i : i + 1] if window.runs > 1 else into).reshape(-1))
+            return
+        for start, run in zip(window.starts, held.reshape(window.runs, -1), strict=True):
+            read(start, run)
+        copy(seen, into, self._arenas.work)
 
     def _source(self, view: View, stack: contextlib.ExitStack) -> Callable[[int, Array], None]:
         """What reads elements of a view's source, from a position within what the view sees."""
@@ -194,6 +223,13 @@ class Reader:
         """Memory for a tensor, in its shape."""
         return self._arenas.work.room(content.shape, _RAW[DTYPES[content.dtype].size])
 
+    @contextlib.contextmanager
+    def _filled(self, content: Lazy) -> Iterator[Array]:
+        """A tensor in memory of its own."""
+        with self._room(content) as room:
+            self.fill(content, room)
+            yield room
+
     @property
     def _arenas(self) -> _Arenas:
         arenas: _Arenas | None = getattr(self._thread, "arenas", None)
@@ -209,17 +245,6 @@ def _slices(box: Box) -> tuple[Any, ...]:
 
 def _bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
-
-
-def _loops(view: View, out: Array) -> list[Loop]:
-    """The loop nest of a view, over its source and over where it goes."""
-    loops = []
-    for axis, stride in zip(view.axes, out.strides, strict=True):
-        inner = math.prod(n for n, _ in axis)
-        for n, step in axis:
-            inner //= n
-            loops.append((n, step, stride * inner))
-    return loops
 
 
 def _byte(view: View, first: int) -> int:

@@ -1,10 +1,13 @@
-"""A strided view cut into windows: short spans of its source, each to be read in one go. Pure."""
+"""A strided view cut into windows: spans of its source that are read, then put in order. Pure."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from mapengine.views import View
 
 Loop = tuple[int, int, int]
 """Size, stride in the source in elements, stride in the target in bytes."""
@@ -12,11 +15,32 @@ Loop = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`span` elements from `first`; of the loops over them the outer ones stand at `index`."""
+    """`runs` times `span` elements, from `first` and `apart`; the outer loops stand at `index`.
+
+    Several runs are those of one loop, whose part `index` ends with.
+    """
 
     first: int
     span: int
     index: tuple[int | slice, ...]
+    runs: int = 1
+    apart: int = 0
+
+    @property
+    def starts(self) -> Iterator[int]:
+        """Where each run begins."""
+        return (self.first + i * self.apart for i in range(self.runs))
+
+
+def loops_of(view: View, steps: Sequence[int]) -> list[Loop]:
+    """The loops over a view, in source order; a step along each of its axes goes so many bytes."""
+    loops = []
+    for axis, step in zip(view.axes, steps, strict=True):
+        inner = math.prod(n for n, _ in axis)
+        for n, stride in axis:
+            inner //= n
+            loops.append((n, stride, step * inner))
+    return in_source_order(loops)
 
 
 def in_source_order(loops: Sequence[Loop]) -> list[Loop]:
@@ -35,7 +59,8 @@ def in_source_order(loops: Sequence[Loop]) -> list[Loop]:
 def windows(loops: Sequence[Loop], limit: int, gap: int) -> Iterator[Window]:
     """Windows of at most `limit` elements, in source order, that together see all there is.
 
-    `loops` are in source order. What lies between is read too where it is at most `gap` elements.
+    `loops` are in source order. What lies between is read too where it is at most `gap` elements,
+    else left out: so many runs as fit are taken together, for to turn them one by one is slow.
     """
     inner, span = len(loops), 1
     while inner:
@@ -48,11 +73,15 @@ def windows(loops: Sequence[Loop], limit: int, gap: int) -> Iterator[Window]:
         yield Window(0, span, ())
         return
     n, stride, _ = loops[inner - 1]
-    step = max((limit - span) // stride + 1, 1) if stride - span <= gap else 1
+    near = stride - span <= gap
+    step = max((limit - span) // stride + 1 if near else limit // span, 1)
     outer = loops[: inner - 1]
     for index in itertools.product(*(range(n) for n, _, _ in outer)):
         first = sum(i * s for i, (_, s, _) in zip(index, outer, strict=True))
         for start in range(0, n, step):
-            count = min(step, n - start)
-            reach = span + (count - 1) * stride
-            yield Window(first + start * stride, reach, (*index, slice(start, start + count)))
+            count, at = min(step, n - start), first + start * stride
+            inside: tuple[int | slice, ...] = (*index, slice(start, start + count))
+            if near:
+                yield Window(at, span + (count - 1) * stride, inside)
+            else:
+                yield Window(at, span, inside, count, stride)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mapengine.specs import DTYPES, StoredTensor
-from mapengine.views import Agreed, Combined, Filled, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Filled, Joined, Lazy, Mapped, View
 
 DEFAULT_MEMORY = 512 * 10**6
 """Bytes for all workers together: little for a laptop, and enough for all but giant matrices."""
@@ -64,6 +64,15 @@ class Budget:
         """Elements whose values are computed at a time."""
         return min(_COMPUTED, self.bytes // 4 // _CHECKED)
 
+    def is_read_again(self, member: Lazy) -> bool:
+        """Whether what is combined with others is made anew for each part that is computed.
+
+        So are scales: even if all of them are read for each, that is a byte for an element, and to
+        hold one for every element takes four.
+        """
+        read = _bytes_read(member)
+        return read is not None and read <= self.computed
+
     def laid_out(self, view: View) -> int:
         """Elements of the buffer a view looks at that are made at a time."""
         assert isinstance(view.source, Lazy)
@@ -110,9 +119,14 @@ class Budget:
             case Combined():
                 costs = [self._cost(one) for one in content.members]
                 each, fixed = (max(column) for column in zip(*costs, strict=True))
-                held = sum(DTYPES[one.dtype].size for one in content.members)
+                held, again = 0, 0
+                for one in content.members:
+                    if self.is_read_again(one):
+                        again += DTYPES[one.dtype].size
+                    else:
+                        held += DTYPES[one.dtype].size
                 spare = _LINE * len(content.members)
-                return held + each, max(fixed, computed * _CHECKED) + spare
+                return held + each, max(fixed, computed * _CHECKED) + computed * again + spare
         costs = [self._cost(one) for one in content.inputs() if isinstance(one, Lazy)]
         each, fixed = (max(column) for column in zip(*costs, strict=True))
         if isinstance(content, Agreed):
@@ -128,6 +142,16 @@ def leaves(content: Lazy) -> Iterator[View]:
     for inner in content.inputs():
         if isinstance(inner, Lazy):
             yield from leaves(inner)
+
+
+def _bytes_read(content: Lazy) -> int | None:
+    """How much of its files a tensor is made of that is seen, no more; None of any other."""
+    if isinstance(content, Joined):
+        read = [_bytes_read(one) for one in content.members]
+        return None if None in read else sum(one for one in read if one)
+    if isinstance(content, View) and isinstance(content.source, StoredTensor):
+        return content.elements_read * DTYPES[content.dtype].size
+    return None
 
 
 def _depth(content: Lazy | StoredTensor) -> int:
