@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mapengine.errors import MapengineError
 
 COMMANDS = (
-    "run", "plan", "validate", "explain", "inspect", "verify", "infer", "list", "schema",
+    "run", "plan", "validate", "explain", "rule", "inspect", "verify", "infer", "list",
+    "schema",
 )  # fmt: skip
 """Each is the `command` of the module of its name in `commands/`."""
 

@@ -1,8 +1,8 @@
 """What can go wrong, as values: where, what was wanted, what was found, and the way out.
 
 A room collects the problems it sees and raises them together; only the command line prints them.
-Codes are stable; their hundreds say which room speaks: 1 the YAML text, 2 the mapping, 3 tensors
-and ops, 4 the config, 5 checkpoint files, 6 output and run,
+Codes are stable, and `codes/` says what each means; their hundreds say which room speaks: 1 the
+YAML text, 2 the mapping, 3 tensors and ops, 4 the config, 5 checkpoint files, 6 output and run,
 7 verification.
 """
 

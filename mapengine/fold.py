@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from mapengine.errors import suggest
+
 MAX_PIECES = 6
 
 # a whole component, of a length that a number still has
@@ -18,6 +20,16 @@ def fold(keys: Iterable[str]) -> list[tuple[str, int]]:
         pieces = _NUMBER.split(key)
         groups.setdefault(tuple(pieces[::2]), []).append(tuple(pieces[1::2]))
     return [(_pattern(words, numbers), len(numbers)) for words, numbers in groups.items()]
+
+
+def suggest_key(key: str, keys: Iterable[str]) -> str:
+    """`did you mean 'norm.weight'?`, of keys that differ from it in more than numbers."""
+    others = (pattern for pattern, _ in fold(keys))
+    return suggest(key, (one for one in others if _without_numbers(one) != _without_numbers(key)))
+
+
+def _without_numbers(key: str) -> str:
+    return re.sub(r"[0-9]+|\{[^}]*\}", "#", key)
 
 
 def _pattern(words: tuple[str, ...], numbers: list[tuple[str, ...]]) -> str:

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "mapengine"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 MEANING = ("language", "binding", "planning", "explanation", "ops", "views", "axes", "errors",
-           "specs", "fold")  # fmt: skip
+           "specs", "fold", "codes")  # fmt: skip
 BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters")
 DOORS = ("cli", "commands", "api", "report")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}

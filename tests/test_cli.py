@@ -34,6 +34,7 @@ def example(tmp_path_factory):
 LIGHT = [
     "--help", "--version", "run --help", f"validate {MAPPING}", "list", "schema",
     f"explain {MAPPING} norm.weight", f"explain {MAPPING} heads --reverse", "explain ops.split",
+    "rule ME301",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from mapengine.explanation.fields import fields_called
 from mapengine.explanation.known import models
 from mapengine.explanation.nearest import nearest
 from mapengine.explanation.tensors import tensors_called
-from mapengine.language.schema import argument_name
+from mapengine.language.schema_ops import argument_name
 from mapengine.ops import OPS
 from mapengine.planning.lints import one_way
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
+from mapengine.binding import config_values
 from mapengine.binding.config_values import ValueProblem
 from mapengine.binding.configs import unread, written_configs
 from mapengine.binding.inventory import (
@@ -133,7 +134,8 @@ def settings_problems(mapping: Mapping, settings: Settings) -> Iterator[Problem]
             yield Problem("ME406", f"--set {name}: the mapping has no such name", help=hint)
     if settings.preset and settings.preset not in mapping.presets:
         known = ", ".join(mapping.presets) or "none"
-        yield Problem("ME406", f"there is no preset {settings.preset!r}", help=f"presets: {known}")
+        hint = suggest(settings.preset, mapping.presets) or f"presets: {known}"
+        yield Problem("ME406", f"there is no preset {settings.preset!r}", help=hint)
     if settings.dtype and settings.dtype not in DTYPES:
         hint = suggest(settings.dtype, DTYPES) or f"dtypes: {', '.join(DTYPES)}"
         yield Problem("ME406", f"there is no dtype {settings.dtype!r}", help=hint)
@@ -150,7 +152,9 @@ def _files(names: ModelNames) -> tuple[list[ResolvedFile], list[Problem]]:
     if not files and not problems:
         texts = " or ".join(p.pattern.text for p in names.side.files(names.layout))
         message = f"there is no {texts} in {names.inventory.folder}"
-        problems = [Problem("ME510", message, names.side.where, f"{names.side.name}.tensors")]
+        held = ", ".join(sorted(names.inventory.names)[:8]) or "no file"
+        path, help = f"{names.side.name}.tensors", f"{names.inventory.folder} holds {held}"
+        problems = [Problem("ME510", message, names.side.where, path, help)]
     return files, problems
 
 
@@ -214,6 +218,10 @@ def _missing(names: ModelNames) -> Iterator[Problem]:
         listed.append(f"{name} ({paths[0]})" if paths else name)
     message = f"no file says {', '.join(listed)}"
     presets = f"--preset {' | '.join(mapping.presets)}, or " if mapping.presets else ""
-    help = f"{presets}--set {names.missing[0]}=VALUE"
+    config = names.config(None)
+    found = mapping.fields[names.missing[0]].paths(names.side.name, names.layout)
+    leaves = (".".join(leaf) for leaf in config_values.leaves(config)) if config else ()
+    near = suggest(str(found[0]), leaves) if found else ""
+    help = f"{near} {presets}--set {names.missing[0]}=VALUE".lstrip()
     where = mapping.fields[names.missing[0]].where
     yield Problem("ME401", message, where, f"config.{names.missing[0]}", help)

@@ -16,6 +16,7 @@ from mapengine.binding import config_values
 from mapengine.binding.config_values import ABSENT, ValueProblem, told, translate_back, typed
 from mapengine.binding.inventory import Inventory, ResolvedFile, resolve, wildcard_match
 from mapengine.errors import Problem, suggest
+from mapengine.fold import suggest_key
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import (
     MISSING,
@@ -315,7 +316,8 @@ class ModelNames:
         if function == "present":
             return stored is not None
         if stored is None:
-            raise ValueProblem(f"there is no tensor {args[0]} in {self.inventory.folder}")
+            message = f"there is no tensor {args[0]} in {self.inventory.folder}"
+            raise ValueProblem(message, suggest_key(args[0], self.tensors()))
         if function == "size":
             if not 0 <= args[1] < len(stored.spec.shape):
                 raise ValueProblem(f"{args[0]} is {stored.spec}: there is no axis {args[1]}")

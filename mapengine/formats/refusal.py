@@ -1,13 +1,4 @@
-"""How a format says no, in stable codes:
-
-ME501  not a tensor file that is read here
-ME502  the file ends before what its headers promise
-ME503  the file contradicts itself: lengths, overlaps, holes, offsets out of range
-ME504  its pickle wants something that a state dict does not need
-ME505  its zip archive is not made as torch.save makes one
-ME506  a kind of tensor, or of nesting, that is not supported
-ME507  these tensors cannot be written in this format
-"""
+"""How a format says no: in the codes ME501 to ME517."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ _HELP = {
     "!": "say not",
     "?": "say a if b else c",
 }
+_RANGE_HELP = "an index counts from 0: write its size alone"
 # Python gives a backslash in quotes a meaning; here it has none, so it is hidden from Python
 _BACKSLASH = "\x01"
 
@@ -76,7 +77,8 @@ def _misread(text: str, offset: int) -> ExpressionError:
     if found:
         message = f"{found[0]} is not read here"
         return ExpressionError(message, found.start(), _HELP[found[0]])
-    return ExpressionError("this does not read as an expression", min(offset, len(text)))
+    help = _RANGE_HELP if ".." in bare else ""
+    return ExpressionError("this does not read as an expression", min(offset, len(text)), help)
 
 
 def _without_words(text: str) -> str:
@@ -130,7 +132,9 @@ class Checker:
             case ast.Attribute(value):
                 help = "name the field under config: and use that name"
                 raise ExpressionError("a name has no dots", value.end_col_offset, help)
-        raise ExpressionError("this is not part of the language of expressions", node.col_offset)
+        help = "a list stands in [ ]" if isinstance(node, ast.Tuple) else ""
+        message = "this is not part of the language of expressions"
+        raise ExpressionError(message, node.col_offset, help)
 
     def constant(self, node: ast.Constant) -> None:
         source = self.text[node.col_offset : node.end_col_offset]
@@ -173,6 +177,7 @@ class Checker:
             return args
         if function not in QUESTIONS:
             help = suggest(function, [*FUNCTIONS, *QUESTIONS])
+            help = _RANGE_HELP if function == "range" else help
             raise ExpressionError(f"there is no function {function!r}", node.col_offset, help)
         for arg in args:
             self.parts(arg)

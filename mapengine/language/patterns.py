@@ -201,6 +201,8 @@ def _hole(text: str, start: int, end: int, where: Where | None) -> Hole:
     content = content.strip()
     if width is not None and not _DIGITS.fullmatch(width):
         raise PatternError("a width is written with a zero before it: {rank:02}", start)
+    if not content:
+        raise PatternError("an expression is missing here", start, "name an index: {layer}")
     place = place_of(where, text, start, len(content))
     try:
         expression = parse(content, place)

@@ -51,7 +51,9 @@ class Reader:
         where: Where | None = None,
     ) -> None:
         where = where or self.where(path)
-        self.problems.append(Problem(code, message, where, name or path_text(path), help))
+        problem = Problem(code, message, where, name or path_text(path), help)
+        if problem not in self.problems:  # both sides of a rule may have it
+            self.problems.append(problem)
 
     def where(self, path: Path) -> Where:
         """The place of the value at `path`; of the key, for a rule."""

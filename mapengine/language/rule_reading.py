@@ -15,8 +15,8 @@ from mapengine.language.mapping import (
 )
 from mapengine.language.patterns import split_rule, split_scope
 from mapengine.language.reader import Path, Reader
-from mapengine.language.schema import argument_name
 from mapengine.language.schema_check import path_text
+from mapengine.language.schema_ops import argument_name
 from mapengine.ops import OPS
 from mapengine.ops.rearrange import axis_names
 from mapengine.specs import DTYPES

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from mapengine.errors import MappingError, Problem, suggest
 from mapengine.language.document import Document
-from mapengine.language.schema import argument_name, is_required, mapping_schema
+from mapengine.language.schema import mapping_schema
+from mapengine.language.schema_hints import (
+    bare_op,
+    is_otherwise,
+    missing_word,
+    other_kind,
+    torn,
+    unknown_word,
+)
 from mapengine.ops import OPS
 
 _TYPES = {
@@ -77,32 +84,32 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
             known = error.schema.get("properties", {})
             for key in error.instance:
                 if key not in known and isinstance(error.schema["additionalProperties"], bool):
-                    known_here = f"known here: {', '.join(known)}"
-                    hint = suggest(key, known) or _call_hint(key) or known_here
+                    hint = unknown_word(key, path, error.instance[key], [*known])
                     at = document.where_key((*path, key))
                     yield Problem("ME202", f"unknown word {key!r}", at, place, hint)
         case "required":
             missing = [k for k in error.validator_value if k not in error.instance]
-            misspelt = set(error.instance) - set(error.schema["properties"])
+            strange = set(error.instance) - set(error.schema["properties"])
             if error.message.split("'")[1] == missing[0]:
-                told = [k for k in missing if not suggest(k, misspelt)]  # told as unknown words
+                told = [k for k in missing if not is_otherwise(k, strange)]  # or told already
                 if told:
-                    yield Problem("ME203", f"{', '.join(map(repr, told))} is missing", where, place)
+                    text = f"{', '.join(map(repr, told))} is missing"
+                    yield Problem("ME203", text, where, place, missing_word(told[0], error.schema))
         case "type":
             wanted = error.validator_value
             listed = wanted if isinstance(wanted, list) else [wanted]
             wanted = " or ".join(_TYPES[kind] for kind in listed)
-            yield Problem(
-                "ME204", f"{_shown(error.instance)} where {wanted} is wanted", where, place
-            )
+            text = f"{_shown(error.instance)} where {wanted} is wanted"
+            hint = other_kind(error.instance, error.schema, path)
+            yield Problem("ME204", text, where, place, hint)
         case "enum" if path[-2:-1] == ("ops",) and error.instance in OPS:
-            needed = [argument_name(a) for a in fields(OPS[error.instance]) if is_required(a)]
-            text = f"{error.instance} needs {' and '.join(needed)}"
-            hint = f"- {error.instance}: {{{needed[0]}: ...}}"
+            text, hint = bare_op(error.instance)
             yield Problem("ME203", text, where, place, hint)
         case "enum" | "const":
             known = error.validator_value if error.validator == "enum" else [error.validator_value]
             hint = suggest(str(error.instance), map(str, known))
+            if error.validator == "const":
+                hint = other_kind(error.instance, error.schema, path)
             text = f"{_shown(error.instance)} is none of {', '.join(map(str, known))}"
             yield Problem("ME205", text, where, place, hint)
         case "maxProperties":
@@ -122,19 +129,10 @@ def _one_key(document: Document, path: tuple[str | int, ...], keys: list[str], a
     where = document.where_key((*path, second))
     if "tensors" in keys:
         first, second = next(key for key in keys if key != "tensors"), "tensors"
-        hint = suggest(first, ["scope"]) or "a scope is `scope: prefix` with `tensors` beside it"
-    elif second in OPS or "->" in second:
-        hint = "each rule, and each op, is an item of its own: begin it with `- `"
-    else:
-        hint = f"indent {second!r} deeper than {first!r}"
+    hint = torn(first, second, keys)
     return Problem("ME206", f"{second!r} stands beside {first!r}, not in it", where, at, hint)
 
 
 def _shown(value: object) -> str:
     names = {dict: "an object", list: "a list", type(None): "null"}
     return names.get(type(value)) or repr(value)
-
-
-def _call_hint(key: str) -> str:
-    looks_torn = key.endswith(")") or "{" in key
-    return "an expression with a comma inside { } needs quotes" if looks_torn else ""

@@ -15,7 +15,7 @@ import yaml
 
 from mapengine.errors import MappingError, Problem, Where, suggest
 from mapengine.language.scalars import Scalar, read_scalar
-from mapengine.language.yaml_hints import BRACES_HELP, syntax_problem
+from mapengine.language.yaml_hints import BRACES_HELP, KEYS_HELP, START_HELP, syntax_problem
 
 MAX_DEPTH = 64
 MAX_ALIASES = 200
@@ -159,9 +159,8 @@ class _Builder:
             help = "repeat the entries, or share the whole value: &name once, *name elsewhere"
             self.refuse("ME104", "merge keys are not read", where, help)
         elif not isinstance(value, str) and key is not value:
-            self.refuse(
-                "ME105", f"the key {key or 'null'} is not a word", where, f'quote it: "{key}"'
-            )
+            help = f'quote it: "{key}"' + ("; a list stands in [ ]" if top.flow else "")
+            self.refuse("ME105", f"the key {key or 'null'} is not a word", where, help)
         elif key in top.keys:
             message = f"the key {key!r} is here twice, first at {top.keys[key]}"
             self.refuse("ME102", message, where, "keep one of them")
@@ -195,7 +194,9 @@ class _Builder:
         where = self.where(event)
         self.refuse_tag(event, where)
         if self.stack and self.stack[-1].wants_key:
-            self.stop("ME105", "a key is a word, not a list or an object", where, BRACES_HELP)
+            is_list = isinstance(event, yaml.SequenceStartEvent)
+            help = KEYS_HELP if is_list else BRACES_HELP if self.stack[-1].flow else START_HELP
+            self.stop("ME105", "a key is a word, not a list or an object", where, help)
         if len(self.stack) == MAX_DEPTH:
             self.stop("ME103", f"nested more than {MAX_DEPTH} deep", where)
         self.anchor(event, where)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mapengine.binding.binding import Binding
 from mapengine.binding.inventory import Address
 from mapengine.errors import Problem
-from mapengine.fold import fold
+from mapengine.fold import fold, suggest_key
 from mapengine.language.mapping import Rule
 from mapengine.planning.expand import Step
 
 _SHOWN = 6
+_SWAPPED = "the checkpoint has what stands right of the arrow: swap the sides;"
 # How quantised weights are mostly spelt: used for a hint alone, never for a decision.
 _QUANTISED = ("weight_scale_inv", "qweight", "qzeros", "g_idx", "scales", "weight_scale", "_blocks")
 
@@ -49,13 +52,13 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
     yield from clashes.values()
     if not _can_tell(binding):
         return
-    if missing:
-        yield _missing(missing, binding)
     left = [
         key
         for key, rank in binding.tensors
         if (key, rank) not in users and not binding.ignores(key)
     ]
+    if missing:
+        yield _missing(missing, left, binding)
     if left:
         yield _left_over(left, binding)
 
@@ -72,13 +75,22 @@ def _can_tell(binding: Binding) -> bool:
     return not files and not needed & binding.names.failed
 
 
-def _missing(missing: dict[Address, Rule], binding: Binding) -> Problem:
+def _missing(missing: dict[Address, Rule], left: list[str], binding: Binding) -> Problem:
     rule = next(iter(missing.values()))
     count = len(missing)
     head = "1 tensor is missing" if count == 1 else f"{count} tensors are missing"
-    message = f"{head} from the checkpoint{_listed(_keys(missing, binding))}"
+    keys = _keys(missing, binding)
     rules = {id(one): one for one in missing.values()}.values()
-    return Problem("ME310", message, rule.where, rule.path, _sizes(binding, rules))
+    near = _SWAPPED if _is_swapped(rule, left) else suggest_key(fold(keys)[0][0], left)
+    help = f"{near} {_sizes(binding, rules)}".lstrip()
+    message = f"{head} from the checkpoint{_listed(keys)}"
+    return Problem("ME310", message, rule.where, rule.path, help)
+
+
+def _is_swapped(rule: Rule, left: list[str]) -> bool:
+    """Whether the checkpoint has what the rule would make."""
+    made = [re.compile(fnmatch.translate(pattern.wildcard())) for pattern in rule.targets]
+    return bool(left) and all(any(map(one.match, left)) for one in made)
 
 
 def _keys(missing: Iterable[Address], binding: Binding) -> list[str]:

@@ -183,7 +183,8 @@ def _specs(step: Step, names: ModelNames) -> dict[Address, TensorSpec]:
     rule = step.rule
     if not rule.shapes:
         message = "the rule states no shape, so no example can be made of it"
-        raise MappingError(Problem("ME222", message, rule.where, rule.path))
+        help = "add `shape: [...]`, in config names"
+        raise MappingError(Problem("ME222", message, rule.where, rule.path, help))
     each = len(step.sources.members) // len(rule.sources)
     specs = {}
     for i, address in enumerate(step.sources.members):

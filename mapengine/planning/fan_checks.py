@@ -89,7 +89,8 @@ def _after(family: Family[Any], call: OpCall, known: Sequence[str], rule: Rule) 
     size = len(rule.targets) if label is None else 1
     if label is None and size == 1:
         message = "without `into` the parts are the rule's list of targets, and that is one key"
-        raise OpError(message, "ME302", f"into: {' or '.join(known)}" if known else "")
+        joins = "concat and stack join several" if len(rule.sources) > 1 else ""
+        raise OpError(message, "ME302", joins or f"into: {' or '.join(known)}" if known else joins)
     return apply_op(family, cast("Op", _Trace(makes=Fan(label, size))), tuple(range(size)))
 
 

@@ -269,7 +269,9 @@ def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tup
     sizes = tuple(names.evaluate(one, step.indices) for one in wanted)
     if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in sizes):
         text = ", ".join(one.text for one in wanted)
-        raise ValueProblem(f"[{text}] is {told(sizes)}, which is no shape")
+        divided = any("/" in one.text.replace("//", "") for one in wanted)
+        help = "// divides without a remainder" if divided else ""
+        raise ValueProblem(f"[{text}] is {told(sizes)}, which is no shape", help)
     return sizes
 
 

@@ -12,6 +12,7 @@ from mapengine.language.arithmetic import place_of
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Constant, Mapping, Rule
 from mapengine.language.patterns import KeyPattern, PatternError
+from mapengine.language.schema_hints import OLD_WORDS
 from mapengine.planning.fan_checks import loops_of
 from mapengine.specs import DTYPES
 from mapengine.views import VALUES
@@ -42,9 +43,13 @@ def unknown(
                 f"there is no name {name!r}",
                 where,
                 path,
-                suggest(name, [*words, *words_too]),
+                _instead(name) or suggest(name, [*words, *words_too]),
             )
     yield from _patterns_asked_for(expression, path)
+
+
+def _instead(name: str) -> str:
+    return f"write {OLD_WORDS[name.lower()]}" if name.lower() in OLD_WORDS else ""
 
 
 def _where_of(name: str, expression: Expression) -> Where | None:
@@ -95,14 +100,16 @@ def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, 
 
 
 def rule_expressions(mapping: Mapping) -> Iterator[Problem]:
-    known = {*mapping.fields, *mapping.dims}
+    known = {*mapping.fields, *mapping.dims, "layout"}
     for rule in mapping.rules:
         for pattern in (*rule.sources, *rule.targets):
             for hole in pattern.holes:
-                for problem in unknown(hole.expression, known, rule.path):
-                    yield Problem(
-                        problem.code, problem.message, rule.where, rule.path, problem.help
-                    )
+                for name in sorted(hole.expression.names.difference(known)):
+                    near = suggest(name, mapping.dims)
+                    help = near or f"an index gets its range under dims: {{{name}: ...}}"
+                    message = f"there is no name {name!r}"
+                    yield Problem("ME218", message, rule.where, rule.path, help)
+                yield from _patterns_asked_for(hole.expression, rule.path)
         inside = {*mapping.fields, *loops_of(rule, mapping)}
         for when in rule.when:
             yield from unknown(when, inside, f"{rule.path}.when", mapping.dims)

@@ -2,21 +2,7 @@
 
 A check is a function from the `Subject` to a `Check`, and one entry in `CHECKS`. What the headers
 tell keeps the codes of the readers (ME5xx), what a plan tells those of plans (ME3xx, ME4xx); the
-checks' own are:
-
-ME701  no tensor file            ME702  two checkpoints in one folder
-ME703  shards without an index   ME704  wrong total in the index
-ME705  metadata without `format: pt`
-ME711  a receipt that is none    ME712  a file of the receipt is missing
-ME713  a file is not of the size in the receipt
-ME714  bytes are not those of the SHA-256 in the receipt
-ME715  bytes are not those that the mapping makes of the source
-ME721  no good config.json       ME722  no model class that is known
-ME723  class and config differ   ME724  a dtype that the tensors are not
-ME731  missing keys              ME732  unexpected keys
-ME733  other shapes              ME734  no model can be made of this config
-ME741  from_pretrained fails     ME742  its report is not empty
-ME751  the model does not run    ME752  its logits are of no use
+checks' own are ME7xx.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""ME6xx: the output, and the run that writes it."""
+
+from __future__ import annotations
+
+from mapengine.codes.code import Code
+
+OUTPUT = {
+    "ME601": Code(
+        "no file for what is written",
+        "The side that is written names no file, a tensor belongs to none of its files, or the "
+        "format cannot hold what is to be written.",
+        "ME601 target.config: model.safetensors is no torch file, and only those hold a config "
+        "beside tensors",
+        "Name the files under the side's `tensors`; take another `--format`.",
+    ),
+    "ME602": Code(
+        "two files of one name",
+        "Two things that are written (a shard, a config, a file carried over) have one name.",
+        "ME602 two files of the output are called config.json",
+        "Rename one in the mapping.",
+    ),
+    "ME611": Code(
+        "the output is in the way",
+        "What is at the path is no folder, is not empty, was not written by mapengine, or lies "
+        "within the source.",
+        "ME611 ./converted is not empty",
+        "Name another path; `--overwrite` replaces what a run has written, and nothing else.",
+    ),
+    "ME612": Code(
+        "the place cannot be written to",
+        "The parent folder is not there or not writable, or the path is none.",
+        "ME612 /models is not a folder",
+        "Create it, or name another path.",
+    ),
+    "ME613": Code(
+        "the disk is too small",
+        "There is less room than the output takes.",
+        "ME613 /models has 1,000,000 bytes free, 93,405,585,408 are needed",
+        "Make room, or name an output on another disk.",
+    ),
+    "ME614": Code(
+        "writing failed",
+        "The system refused a write while running. What was finished is kept, as the message says.",
+        "ME614 /models/out: No space left on device; 12 shards are kept",
+        "Remove the cause, and give the same command: it goes on from there.",
+    ),
+    "ME615": Code(
+        "the source has changed",
+        "A file of the source is not what it was when the plan was made.",
+        "ME615 model.safetensors has changed since it was planned",
+        "Wait until it is written; run again.",
+    ),
+    "ME616": Code(
+        "another run is at work",
+        "Another process writes this output now.",
+        "ME616 ./converted is at work for process 4711",
+        "Wait for it, or name another output.",
+    ),
+    "ME617": Code(
+        "an unfinished run was another one",
+        "What an interrupted run has left was made with another mapping, source or option.",
+        "ME617 an unfinished run into ./converted was another one: dtype changed",
+        "Run it as it was; or `--restart`, which discards what it left.",
+    ),
+    "ME618": Code(
+        "a saved plan that is out of date",
+        "The mapping, the source or the version is not what the plan was made with.",
+        "ME618 plan.json is out of date: the mapping has changed since it was made",
+        "Look at the plan again: `mapengine plan -o` makes it anew.",
+    ),
+    "ME619": Code(
+        "no saved plan",
+        "The file is not what `mapengine plan -o` writes.",
+        "ME619 plan.json is no saved plan: it is not JSON",
+        "`mapengine plan -o` makes one.",
+    ),
+}
