@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+FORMAT ?= full
 DEMO := mixtral-example
 
 .PHONY: demo test lint bench crash mutants golden clean
@@ -21,7 +22,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mapengine schema --check mapengine/mapping.schema.json
-	$(BIN)/mapengine validate mappings
+	$(BIN)/mapengine validate mappings --format $(FORMAT)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks

@@ -225,15 +225,22 @@ def prove(mapping: PathLike | Mapping) -> Proof:
 
     Raises `MapengineError` with what does not come back to where it was.
     """
-    from mapengine.planning.lints import irreversible, unseen, untried
+    from mapengine.planning.lints import untried
     from mapengine.verification import proof
 
     loaded = load(mapping)
     layouts = list(loaded.layouts())
     claims = proof.merged([proof.prove(check_example(loaded, layout)) for layout in layouts])
     tried = {claim.rule.path for claim in claims}
-    notes = [*irreversible(loaded), *unseen(loaded), *untried(loaded, tried)]
-    return Proof(claims, len(layouts), notes)
+    return Proof(claims, len(layouts), [*notes(loaded), *untried(loaded, tried)])
+
+
+def notes(mapping: PathLike | Mapping) -> list[Problem]:
+    """What has no way back, and what no shape can see: no mistakes by themselves."""
+    from mapengine.planning.lints import irreversible, unseen
+
+    loaded = load(mapping)
+    return [*irreversible(loaded), *unseen(loaded)]
 
 
 def explain(job: Job, name: str) -> list[Explained]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMANDS = (
     "run", "plan", "validate", "explain", "rule", "inspect", "verify", "infer", "list",
-    "schema",
+    "schema", "env",
 )  # fmt: skip
 """Each is the `command` of the module of its name in `commands/`."""
 

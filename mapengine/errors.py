@@ -27,7 +27,7 @@ class Where:
     via: Where | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}".replace("\n", r"\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def example(tmp_path_factory):
 LIGHT = [
     "--help", "--version", "run --help", f"validate {MAPPING}", "list", "schema",
     f"explain {MAPPING} norm.weight", f"explain {MAPPING} heads --reverse", "explain ops.split",
-    "rule ME301",
+    "rule ME301", "env",
 ]  # fmt: skip
 
 
@@ -270,3 +270,32 @@ def test_the_printed_schema_is_the_one_beside_the_package(tmp_path):
     assert mapengine("schema", "--check", kept, cwd=tmp_path).returncode == 0
     (tmp_path / "old.json").write_text("{}")
     assert mapengine("schema", "--check", "old.json", cwd=tmp_path).returncode == 1
+
+
+def test_env_tells_versions_and_no_value_of_a_variable(tmp_path):
+    done = mapengine("env", cwd=tmp_path, env={**os.environ, "MAPENGINE_SECRET": "hf_0123"})
+    rows = dict(line.split(None, 1) for line in done.stdout.splitlines())
+    assert rows["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
+    assert {"mapengine", "torch", "transformers", "libyaml", "memory"} <= rows.keys()
+    assert "MAPENGINE_SECRET" in rows["variables"] and "hf_0123" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words, offered",
+    [
+        ("mapengine va", "plain,validate"),
+        ("mapengine run mixt", "plain,mixtral"),
+        ("mapengine rule me30", "plain,ME301"),
+        ("mapengine validate --format sa", "plain,sarif"),
+    ],
+)
+def test_the_shell_completes(words, offered, tmp_path):
+    code = "import sys; sys.argv[0] = 'mapengine'; from mapengine.cli import main; main()"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **asked, "_MAPENGINE_COMPLETE": "bash_complete"},
+        capture_output=True,
+        text=True,
+    )
+    assert offered in done.stdout.splitlines()

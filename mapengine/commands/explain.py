@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from mapengine.commands.options import JSON, PATH, SETTINGS
+from mapengine.commands.options import JSON, PATH, SETTINGS, mapping_names
 from mapengine.commands.output import print_json
 
 
 @click.command(
     "explain", epilog="Example: mapengine explain mappings/NAME.yaml KEY --source CHECKPOINT"
 )
-@click.argument("mapping")
+@click.argument("mapping", shell_complete=mapping_names)
 @click.argument("name", required=False)
 @click.option("-s", "--source", type=PATH, help="The checkpoint's folder; else the example.")
 @click.option("--reverse", is_flag=True, help="The way back: the folder holds the target.")

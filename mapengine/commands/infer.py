@@ -29,6 +29,7 @@ def command(source: Path, target: Path, output: Path | None, as_json: bool) -> N
     settle is told, and stands in the file as a comment. Take a small model: all of it is read.
     """
     from mapengine.inference.infer import infer
+    from mapengine.report.problems import problem_dict
 
     if output is not None and output.exists():
         raise click.UsageError(f"{output} is there; name another file")
@@ -36,7 +37,8 @@ def command(source: Path, target: Path, output: Path | None, as_json: bool) -> N
     if output is not None:
         output.write_text(found.text, encoding="utf-8")
     if as_json:
-        print_json({"format_version": "1.0", **found.to_dict()})
+        problems = [problem_dict(problem) for problem in found.problems]
+        print_json({"format_version": "1.0", **found.to_dict(), "problems": problems})
     else:
         if output is None:
             click.echo(found.text, nl=False)

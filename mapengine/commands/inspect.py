@@ -17,10 +17,12 @@ def command(folder: Path, as_json: bool) -> None:
     """Show what a checkpoint holds, from its headers."""
     from mapengine.checkpoints.inspection import inspect as look
     from mapengine.report.checkpoints import inspection_text
+    from mapengine.report.problems import problem_dict
 
     seen = look(folder)
     if as_json:
-        print_json({"format_version": "1.0", **seen.to_dict()})
+        told = {**seen.to_dict(), "problems": [problem_dict(one) for one in seen.problems]}
+        print_json({"format_version": "1.0", **told})
     else:
         click.echo(inspection_text(seen))
         print_problems(seen.problems, err=False)

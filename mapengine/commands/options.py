@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from mapengine.api import Job
@@ -46,12 +47,22 @@ def _settings(
     return values
 
 
+def mapping_names(
+    context: click.Context, option: click.Parameter, begun: str
+) -> list[CompletionItem]:
+    """The mappings that ship, and files."""
+    from mapengine.api import shipped_mappings
+
+    names = [CompletionItem(name) for name in shipped_mappings() if name.startswith(begun)]
+    return [*names, CompletionItem(begun, type="file")]
+
+
 SETTINGS = click.option(
     "--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
     help="A config name's value; beats the files. May be given again.",
 )  # fmt: skip
 _JOB_OPTIONS = (
-    click.argument("mapping"),
+    click.argument("mapping", shell_complete=mapping_names),
     click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
     SETTINGS,
     click.option("--preset", help="A named set of config values of the mapping."),

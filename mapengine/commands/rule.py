@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
 from mapengine.codes import CODES
 from mapengine.commands.options import JSON
@@ -13,7 +14,7 @@ from mapengine.errors import suggest
 
 
 @click.command("rule", epilog="Example: mapengine rule ME301")
-@click.argument("codes", nargs=-1)
+@click.argument("codes", nargs=-1, shell_complete=lambda _, __, begun: _begun(begun))
 @click.option("--markdown", is_flag=True, help="All of them as a page, which is docs/codes.md.")
 @JSON
 def command(codes: Sequence[str], markdown: bool, as_json: bool) -> None:
@@ -27,6 +28,11 @@ def command(codes: Sequence[str], markdown: bool, as_json: bool) -> None:
         click.echo(codes_page(), nl=False)
     else:
         click.echo("\n".join(map(code_text, names)) or codes_text(), nl=False)
+
+
+def _begun(begun: str) -> list[CompletionItem]:
+    found = [(name, code) for name, code in CODES.items() if name.startswith(begun.upper())]
+    return [CompletionItem(name, help=code.title) for name, code in found]
 
 
 def _known(name: str) -> str:

@@ -65,8 +65,9 @@ def _op_schema(op: type[Op]) -> Schema:
 def op_call() -> Schema:
     bare = [name for name, op in OPS.items() if not any(map(is_required, fields(op)))]
     return {
-        "description": "One op with its arguments, or its name where it needs none.",
-        "examples": [{"split": {"into": "expert"}}, {"permute": [2, 0, 1]}, "same"],
+        "description": "One op with its arguments, `split: {into: expert}`, or its name alone "
+        "where it needs none.",
+        "examples": ["same"],
         "type": ["object", "string"],
         "if": {"type": "string"},
         "then": {"enum": bare},

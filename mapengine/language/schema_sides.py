@@ -13,8 +13,9 @@ from mapengine.language.schema_parts import (
 )
 
 _PATHS: Schema = {
-    "description": "A path in the side's config; a list of paths, all of them; or one per layout.",
-    "examples": ["hidden_size", {"native": "dim", "hub": "hidden_size"}],
+    "description": "A path in the side's config; a list of paths, all of them; or one per layout: "
+    "`{native: dim, hub: hidden_size}`.",
+    "examples": ["hidden_size", ["vocab_size", "embedding.rows"]],
     "type": ["string", "array", "object"],
     "items": {"type": "string"},
     "additionalProperties": {
@@ -38,8 +39,9 @@ _FILE: Schema = {
 _FILES: Schema = {**_FILE, "type": ["string", "object", "array"], "items": _FILE}
 _CONFIG_FILE: Schema = {
     "type": ["string", "object"],
-    "description": "The config file; or the object in it, or in a tensor file, that is the config.",
-    "examples": ["params.json", {"file": "model.pt", "at": "args"}, {"at": "args"}],
+    "description": "The config file; or the object in it, or in a tensor file, that is the config: "
+    "`{file: model.pt, at: args}`.",
+    "examples": ["params.json"],
     "properties": {
         "file": text("The file; without it, the tensor files.", "model.pt"),
         "at": text("The object in it.", "args"),
@@ -106,18 +108,21 @@ SIDE = object_of(
 
 FIELD: Schema = {
     "type": ["string", "object"],
-    "description": "A config field: one path for both sides, or its place on either.",
-    "examples": ["vocab_size", {"source": "dim", "target": "hidden_size", "default": 4096}],
+    "description": "A config field: one path for both sides, or its place on either: "
+    "`{source: dim, target: hidden_size}`.",
+    "examples": ["vocab_size"],
     "properties": {
         "source": _PATHS,
         "target": _PATHS,
         "default": {
-            "description": "The value where the path is absent: of the source, or by side.",
-            "examples": ["heads", 10000.0, {"source": 10000.0, "target": True}],
+            "description": "The value where the path is absent: of the source, or by side: "
+            "`{source: 10000.0, target: true}`.",
+            "examples": ["heads", 10000.0],
         },
         "value": {
-            "description": "A constant, or one per layout; what is there must be equal.",
-            "examples": ["demo", {"native": False, "hub": True}],
+            "description": "A constant, or one per layout (`{native: false, hub: true}`); what is "
+            "there must be equal.",
+            "examples": ["demo"],
         },
         "compute": {
             **EXPRESSION,
@@ -138,10 +143,11 @@ FIELD: Schema = {
         "when": {
             **WHEN,
             "type": [*WHEN["type"], "object"],
-            "description": "Written where this holds; or a condition for each side.",
+            "description": "Written where this holds; or a condition for one side: "
+            "`{source: window != null}`.",
             "properties": {"source": EXPRESSION, "target": EXPRESSION},
             "additionalProperties": False,
-            "examples": ["scaled", {"source": "window != null"}],
+            "examples": ["scaled"],
         },
         "optional": {
             "type": "boolean",

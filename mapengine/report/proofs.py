@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mapengine.api import Proof
-from mapengine.errors import printable
+from mapengine.errors import Problem, printable
 from mapengine.ops import Exactness
 from mapengine.report.problems import problem_dict
+
+if TYPE_CHECKING:
+    from mapengine.api import Proof
 
 
 def proof_text(file: str, proof: Proof) -> str:
@@ -20,8 +22,12 @@ def proof_text(file: str, proof: Proof) -> str:
     for claim in proof.claims:
         name = f"{claim.rule.where.line:>6}  {claim.exactness.value.ljust(width)}  {claim.rule}"
         lines.append(f"{name}  ×{claim.tensors}, {claim.elements:,} elements")
-    notes = [f"note: {note.where}: {note.code} {note.message}" for note in proof.notes]
+    notes = map(note_text, proof.notes)
     return printable("\n".join([*lines, *dict.fromkeys(notes)]))  # rules may share their ops
+
+
+def note_text(note: Problem) -> str:
+    return printable(f"note: {note.where}: {note.code} {note.message}")
 
 
 def proof_dict(proof: Proof) -> dict[str, Any]:
