@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 FORMAT ?= full
 DEMO := mixtral-example
 
-.PHONY: demo test lint bench crash mutants golden clean
+.PHONY: demo test lint docs bench crash mutants golden clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -23,6 +23,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/mapengine schema --check mapengine/mapping.schema.json
 	$(BIN)/mapengine validate mappings --format $(FORMAT)
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/zensical build --strict --config-file mkdocs.yml
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
@@ -56,6 +59,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo 'installing torch, transformers, the test tools and the rest: about a minute'
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

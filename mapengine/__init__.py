@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mapengine.api import load as load
     from mapengine.api import plan as plan
     from mapengine.api import run as run
-    from mapengine.api import shipped_mappings as shipped_mappings
     from mapengine.api import validate as validate
     from mapengine.checkpoints.inspection import inspect as inspect
     from mapengine.errors import CheckpointError as CheckpointError
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
     from mapengine.errors import Where as Where
     from mapengine.language.mapping import Mapping as Mapping
     from mapengine.planning.plan import Plan as Plan
+    from mapengine.shipped import shipped_mappings as shipped_mappings
     from mapengine.verification import verify as verify
 
 _HOMES = {
-    "mapengine.api": ("Job", "load", "plan", "run", "shipped_mappings", "validate"),
+    "mapengine.api": ("Job", "load", "plan", "run", "validate"),
     "mapengine.errors": (
         "CheckpointError", "MapengineError", "MappingError", "OutputError", "PlanError",
         "Problem", "Where",
@@ -40,6 +40,7 @@ _HOMES = {
     "mapengine.checkpoints.inspection": ("inspect",),
     "mapengine.language.mapping": ("Mapping",),
     "mapengine.planning.plan": ("Plan",),
+    "mapengine.shipped": ("shipped_mappings",),
     "mapengine.verification": ("verify",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -25,6 +25,7 @@ from mapengine.planning.agreement import check_layouts_agree
 from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.checks import check_mapping
 from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
+from mapengine.shipped import shipped_mappings
 
 if TYPE_CHECKING:
     from mapengine.checkpoints.execute import Result
@@ -53,13 +54,6 @@ def load(mapping: PathLike | Mapping) -> Mapping:
     if problems:
         raise MappingError(*problems)
     return loaded
-
-
-def shipped_mappings() -> dict[str, Path]:
-    """The mappings that come with the package, by name."""
-    inside = Path(__file__).parent / "mappings"
-    folder = inside if inside.is_dir() else Path(__file__).parent.parent / "mappings"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,19 @@ if TYPE_CHECKING:
     from mapengine.errors import MapengineError
 
 COMMANDS = (
-    "run", "plan", "validate", "explain", "rule", "inspect", "verify", "infer", "list",
-    "schema", "env",
-)  # fmt: skip
+    "run",
+    "plan",
+    "validate",
+    "explain",
+    "rule",
+    "inspect",
+    "verify",
+    "infer",
+    "list",
+    "cp",
+    "schema",
+    "env",
+)
 """Each is the `command` of the module of its name in `commands/`."""
 
 _EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."
@@ -37,6 +47,16 @@ class _Commands(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from mapengine.errors import suggest
+
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = suggest(args[0], COMMANDS) or f"there are {', '.join(COMMANDS)}"
+            context.fail(f"No such command {args[0]!r}; {hint}")
+        return super().resolve_command(context, args)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:

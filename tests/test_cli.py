@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mapengine import api
+
 MAPPING = Path(__file__).parent.parent / "mappings" / "mixtral.yaml"
 BROKEN = (
     "mapengine: 1\nname: broken\nsource: {tensors: a.pt}\ntarget: {tensors: b.pt}\ntensrs: []\n"
@@ -299,3 +301,26 @@ def test_the_shell_completes(words, offered, tmp_path):
         text=True,
     )
     assert offered in done.stdout.splitlines()
+
+
+def test_a_mapping_that_ships_can_be_copied(tmp_path):
+    assert mapengine("cp", "mixtral", "mine.yaml", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mine.yaml").read_bytes() == MAPPING.read_bytes()
+    again = mapengine("cp", "mixtral", "mine.yaml", cwd=tmp_path)
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+    assert mapengine("cp", "mixtral", ".", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "mixtral.yaml").is_file()
+    wrong = mapengine("cp", "mixtrl", ".", cwd=tmp_path)
+    assert wrong.returncode == 2 and "did you mean 'mixtral'?" in wrong.stderr
+    assert mapengine("cp", "mixtral", "absent/mine.yaml", cwd=tmp_path).returncode == 2
+
+
+def test_a_command_that_is_none_is_answered_with_the_nearest(tmp_path):
+    done = mapengine("plna", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean 'plan'?" in done.stderr
+
+
+def test_the_list_has_the_titles_of_all_mappings(tmp_path):
+    listed = json.loads(mapengine("list", "--json", cwd=tmp_path).stdout)["mappings"]
+    assert [one["name"] for one in listed] == list(api.shipped_mappings())
+    assert all(api.load(one["file"]).title == one["title"] for one in listed)

@@ -51,7 +51,7 @@ def mapping_names(
     context: click.Context, option: click.Parameter, begun: str
 ) -> list[CompletionItem]:
     """The mappings that ship, and files."""
-    from mapengine.api import shipped_mappings
+    from mapengine.shipped import shipped_mappings
 
     names = [CompletionItem(name) for name in shipped_mappings() if name.startswith(begun)]
     return [*names, CompletionItem(begun, type="file")]
