@@ -21,8 +21,9 @@ from mapengine.binding.inventory import (
     addressed,
     index_names,
 )
-from mapengine.binding.names import ModelNames, Scope, Settings, UnboundName
+from mapengine.binding.names import ModelNames, Settings, UnboundName
 from mapengine.binding.outputs import output_files
+from mapengine.binding.scope import Scope
 from mapengine.errors import Problem, suggest
 from mapengine.language.expressions import ExpressionError
 from mapengine.language.mapping import (
@@ -210,7 +211,7 @@ def _values_of(rank: str, files: list[ResolvedFile]) -> tuple[int | str, ...]:
 def _missing(names: ModelNames) -> Iterator[Problem]:
     """One problem for all the names that no file says."""
     mapping, main = names.mapping, names.side.config_file(names.layout)
-    if not names.missing or (not isinstance(names.config(None), AnyMapping) and main):
+    if not names.missing or (not isinstance(names.config.start(None), AnyMapping) and main):
         return
     listed = []
     for name in names.missing:
@@ -218,7 +219,7 @@ def _missing(names: ModelNames) -> Iterator[Problem]:
         listed.append(f"{name} ({paths[0]})" if paths else name)
     message = f"no file says {', '.join(listed)}"
     presets = f"--preset {' | '.join(mapping.presets)}, or " if mapping.presets else ""
-    config = names.config(None)
+    config = names.config.start(None)
     found = mapping.fields[names.missing[0]].paths(names.side.name, names.layout)
     leaves = (".".join(leaf) for leaf in config_values.leaves(config)) if config else ()
     near = suggest(str(found[0]), leaves) if found else ""

@@ -9,7 +9,8 @@ from typing import Any
 
 from mapengine.binding import config_values
 from mapengine.binding.config_values import told
-from mapengine.binding.names import AsksHeaders, ModelNames, UnboundName
+from mapengine.binding.names import ModelNames, UnboundName
+from mapengine.binding.questions import AsksHeaders
 from mapengine.errors import Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import (
@@ -24,7 +25,7 @@ from mapengine.language.mapping import (
 def unread(names: ModelNames) -> Iterator[Problem]:
     """What stands in the main config and no field reads, nothing carries and nobody ignores."""
     mapping, side = names.mapping, names.side
-    config = names.config(None)
+    config = names.config.start(None)
     main = side.config_file(names.layout)
     if main is None:
         return
@@ -43,12 +44,12 @@ def unread(names: ModelNames) -> Iterator[Problem]:
                 by_file.setdefault(path.file, []).append(path.steps)
     for file, covered in by_file.items():
         covered += _ignored(names, file)
-        yield from _left_over(names, file, names.config(file), covered)
+        yield from _left_over(names, file, names.config.start(file), covered)
 
 
 def _unlike(names: ModelNames, main: ConfigFile) -> Iterator[Problem]:
     """That the tensor files do not all hold the same config."""
-    (first, config), *others = names.configs_inside().items()
+    (first, config), *others = names.config.inside().items()
     for other, found in others:
         if found != config:
             message = f"{first} and {other} hold different configs at {'.'.join(main.at)}"
@@ -242,7 +243,7 @@ def _written(
 def _carried(names: ModelNames, at: tuple[str, ...]) -> dict[str, Any]:
     """What is carried over, in the object at `at` of the config that is written."""
     written: dict[str, Any] = {}
-    config = names.config(None)
+    config = names.config.start(None)
     if config is not config_values.ABSENT:
         _carry(names, config, written)
     for step in reversed(at):

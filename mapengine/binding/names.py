@@ -13,22 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mapengine.binding import config_values
-from mapengine.binding.config_values import ABSENT, ValueProblem, told, translate_back, typed
-from mapengine.binding.inventory import Inventory, ResolvedFile, resolve, wildcard_match
-from mapengine.errors import Problem, suggest
-from mapengine.fold import suggest_key
+from mapengine.binding.config_files import ConfigFiles
+from mapengine.binding.config_values import ABSENT, ValueProblem, told
+from mapengine.binding.inventory import Inventory, ResolvedFile, resolve
+from mapengine.binding.questions import AsksHeaders
+from mapengine.binding.scope import Scope
+from mapengine.errors import Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import (
     MISSING,
-    TENSOR_FILE,
     ConfigField,
-    ConfigPath,
-    FilePattern,
     Layout,
     Mapping,
 )
-from mapengine.language.patterns import KeyPattern
-from mapengine.language.reader import read_path
 from mapengine.specs import DTYPES
 from mapengine.views import Content
 
@@ -49,33 +46,8 @@ class Settings:
     example: AbstractSet[str] = frozenset()
 
 
-class AsksHeaders(ValueProblem):
-    """An expression asks the headers of a side that is written, and so not there yet."""
-
-
 class UnboundName(Exception):
     """A name has no value, for a reason that is already on the list of problems."""
-
-
-class ChosenLayout(str):
-    """What `layout` is in an expression: equal to the name of any layout that was chosen."""
-
-    __slots__ = ("layout",)
-    layout: Layout
-
-    @staticmethod
-    def of(layout: Layout) -> ChosenLayout:
-        chosen = ChosenLayout("+".join(sorted(layout)))
-        chosen.layout = layout
-        return chosen
-
-    def __eq__(self, other: object) -> bool:
-        return other in self.layout
-
-    def __ne__(self, other: object) -> bool:
-        return other not in self.layout
-
-    __hash__ = str.__hash__
 
 
 class ModelNames:
@@ -94,6 +66,7 @@ class ModelNames:
         )  # fmt: skip
         self.side = mapping.sides[read]
         self.other = mapping.sides["target" if read == "source" else "source"]
+        self.config = ConfigFiles(mapping, inventory, self.side, layout)
         self.known = mapping.fields.keys()
         self.problems: list[Problem] = []
         self.missing: list[str] = []
@@ -138,7 +111,7 @@ class ModelNames:
         if when is not None and self.evaluate(when) is False:
             return False
         read, written = (field.paths(side.name, self.layout) for side in (self.side, self.other))
-        there = any(self.at(path) is not ABSENT for path in read)
+        there = any(self.config.at(path) is not ABSENT for path in read)
         return there or bool(written) or field.name in named
 
     def _fail(self, name: str, problem: Problem | None) -> None:
@@ -153,9 +126,9 @@ class ModelNames:
         if name in self.settings.values:
             own = name in self.settings.example
             said = f"the example's {name}" if own else f"--set {name}"
-            value = self._typed(field, self.settings.values[name], said)
+            value = self.config.typed(field, self.settings.values[name], said)
             return value, "the example" if own else "--set"
-        found, origin = self.read(field)
+        found, origin = self.config.read(field)
         if found is not ABSENT:
             if preset is not MISSING and not config_values.equal(preset, found):
                 raise ValueProblem(
@@ -208,66 +181,6 @@ class ModelNames:
             raise ValueProblem(f"`when` must be true or false, and is {told(value)}")
         return value
 
-    # -- the config that is read --------------------------------------------------------------
-
-    def config(self, file: str | None) -> Any:
-        """The object a path without a file, or with one, starts at; ABSENT where there is none."""
-        main = self.side.config_file(self.layout)
-        if file is not None:
-            return self._loaded(file)
-        if main is None:
-            return ABSENT
-        if main.file == TENSOR_FILE:
-            return next(iter(self.configs_inside().values()), ABSENT)
-        return config_values.look_up(self._loaded(main.file), main.at)
-
-    def _loaded(self, file: str) -> Any:
-        if file in self.inventory.files:
-            return self.inventory.files[file].objects
-        return self.inventory.configs.get(file, ABSENT)
-
-    def configs_inside(self) -> dict[str, Any]:
-        """The config in each tensor file, where it lies in those; all of them must be equal.
-
-        The files are found by wildcard: their indices may have ranges that the config says.
-        """
-        main, names = self.side.config_file(self.layout), self.inventory.files.keys()
-        found = [wildcard_match(p, frozenset(names)) for p in self.side.files(self.layout)]
-        return {
-            name: config_values.look_up(self._loaded(name), main.at if main else ())
-            for name in sorted({name for some in found for name in some})
-        }
-
-    def at(self, path: ConfigPath) -> Any:
-        """What stands at a path of the side that is read; ABSENT also for null."""
-        found = config_values.look_up(self.config(path.file), path.steps)
-        return ABSENT if found is None else found
-
-    def read(self, field: ConfigField) -> tuple[Any, str]:
-        """A field's value in the files, and where it stands; all its paths must agree."""
-        found = [(p, self.at(p)) for p in field.paths(self.side.name, self.layout)]
-        there = [(path, value) for path, value in found if value is not ABSENT]
-        if not there:
-            return ABSENT, ""
-        path, value = there[0]
-        for other, second in there[1:]:
-            if not config_values.equal(value, second):
-                first = f"{self._place(path)} is {told(value)}"
-                raise ValueProblem(f"{first}, but {self._place(other)} is {told(second)}")
-        origin = self._place(path)
-        if self.side.name == "target":
-            value = field.each_of(value, lambda one: translate_back(one, field.words, origin))
-        return self._typed(field, value, origin), origin
-
-    def _typed(self, field: ConfigField, value: Any, origin: str) -> Any:
-        example = (self.mapping.example or {}).get(field.name)
-        if value is None or field.each is None:
-            return value if value is None else typed(value, field.type, example, origin)
-        if not isinstance(value, list):
-            raise ValueProblem(f"{origin} is {told(value)}, where a list is wanted: {field.each}")
-        one = example[0] if isinstance(example, list) and example else None
-        return [typed(v, field.type, one, f"{origin}[{i}]") for i, v in enumerate(value)]
-
     def _check_length(self, field: ConfigField, value: Any, origin: str) -> None:
         if field.each is None or value is None:
             return
@@ -278,10 +191,6 @@ class ModelNames:
         if wanted is not None and len(value) != len(wanted):
             goes = f"{field.each} goes to {len(wanted)}"
             raise ValueProblem(f"{origin} has {len(value)} values, {goes}")
-
-    def _place(self, path: ConfigPath) -> str:
-        main = self.side.config_file(self.layout)
-        return str(path) if path.file else f"{main.file if main else '?'}: {path}"
 
     # -- the headers that are read ------------------------------------------------------------
 
@@ -303,50 +212,10 @@ class ModelNames:
         patterns = self.side.files(self.layout)
         return resolve(patterns, names, self.range_of, lambda indices: Scope(self, indices))
 
-    def call(self, function: str, *args: Any) -> Any:
-        """The questions of the expression language: to the config, and to the headers."""
-        if function == "has":
-            return self.at(read_path(args[0])) is not ABSENT
-        if function == "length":
-            return self._length(args[0])
-        self._check_read(function, args)
-        if function == "count":
-            return self._count(args[0])
-        stored = self.tensors().get(args[0])
-        if function == "present":
-            return stored is not None
-        if stored is None:
-            message = f"there is no tensor {args[0]} in {self.inventory.folder}"
-            raise ValueProblem(message, suggest_key(args[0], self.tensors()))
-        if function == "size":
-            if not 0 <= args[1] < len(stored.spec.shape):
-                raise ValueProblem(f"{args[0]} is {stored.spec}: there is no axis {args[1]}")
-            return stored.spec.shape[args[1]]
-        return self.written_dtype(stored.spec.dtype)
-
-    def _length(self, path: str) -> int:
-        found = self.at(read_path(path))
-        if isinstance(found, list | tuple | AnyMapping):
-            return len(found)
-        held = "nothing" if found is ABSENT else told(found)
-        raise ValueProblem(f"{path} is {held}, where a list or an object is wanted")
-
-    def _check_read(self, function: str, args: Sequence[Any]) -> None:
-        """Headers are asked in the words of the source: on the way back it is not there yet."""
-        if self.side.name != "source":
-            asked = f"{function}({', '.join(map(repr, args))})"
-            message = f"{asked} asks the headers of the source, which is what is written"
-            raise AsksHeaders(message, "--set the name it is asked for")
-
     def written_dtype(self, dtype: str) -> str:
         """What a tensor of `dtype` is written as, where no rule casts it."""
         wanted = self.settings.dtype or self.other.dtype
         return wanted if wanted and DTYPES[dtype].floating else dtype
-
-    def _count(self, text: str) -> int:
-        pattern = FilePattern(KeyPattern.parse(text), None, self.side.where)
-        files = wildcard_match(pattern, self.inventory.names)
-        return len(files) or len(wildcard_match(pattern, frozenset(self.tensors())))
 
     # -- ranges -------------------------------------------------------------------------------
 
@@ -386,26 +255,3 @@ class ModelNames:
         """What the names of an expression are, and where that stands."""
         names = sorted(expression.names & self.known)
         return "; ".join(f"{n} is {told(self.value(n))} ({self.origins[n]})" for n in names)
-
-
-class Scope:
-    """What an expression sees: indices first, then config names, then the headers."""
-
-    def __init__(self, names: ModelNames, indices: AnyMapping[str, Any]) -> None:
-        self.names, self.indices, self.known = names, indices, names.known
-
-    def name(self, name: str) -> Any:
-        if name in self.indices:
-            return self.indices[name]
-        if name == "layout":
-            return ChosenLayout.of(self.names.layout)
-        if name not in self.names.known:
-            hint = suggest(name, [*self.indices, *self.names.known])
-            raise ValueProblem(f"there is no name {name!r}", hint)
-        value = self.names.value(name)
-        each = self.names.mapping.fields[name].each
-        at = self.indices.get(each) if each is not None else None
-        return value if at is None or not isinstance(value, list) else value[at]
-
-    def call(self, function: str, *args: Any) -> Any:
-        return self.names.call(function, *args)

@@ -8,7 +8,8 @@ from itertools import product
 
 from mapengine.binding.config_values import ValueProblem
 from mapengine.binding.inventory import Address, ResolvedFile, index_names
-from mapengine.binding.names import ModelNames, Scope
+from mapengine.binding.names import ModelNames
+from mapengine.binding.scope import Scope
 from mapengine.language.mapping import FilePattern, Side
 from mapengine.language.patterns import KeyPattern
 

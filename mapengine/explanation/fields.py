@@ -102,7 +102,7 @@ def _explained(known: Known, field: ConfigField) -> FieldExplained:
 def _read(names: ModelNames, field: ConfigField) -> Iterator[Place]:
     for path in field.paths(names.side.name, names.layout):
         whole = _told(path, names.side, names)[1]
-        yield Place(whole, look_up(names.config(path.file), path.steps))
+        yield Place(whole, look_up(names.config.start(path.file), path.steps))
 
 
 def _written(known: Known, field: ConfigField) -> Iterator[Place]:

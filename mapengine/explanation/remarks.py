@@ -35,7 +35,7 @@ def _config(known: Known, name: str) -> Iterator[Remark]:
     main = side.config_file(names.layout)
     if main is not None and path.file == main.file and path.steps[: len(main.at)] == main.at:
         path = type(path)(path.steps[len(main.at) :])
-    there = look_up(names.config(path.file), path.steps) is not ABSENT
+    there = look_up(names.config.start(path.file), path.steps) is not ABSENT
     found = "" if there else ", and not there"
     for entry in mapping.carry:
         if (entry.file, entry.steps) == (path.file, path.steps):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from mapengine.binding.config_values import ValueProblem, told
-from mapengine.binding.names import AsksHeaders, ModelNames
+from mapengine.binding.names import ModelNames
+from mapengine.binding.questions import AsksHeaders
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import Constant
 from mapengine.planning.expand import Step

@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from mapengine.binding.config_values import ValueProblem
-from mapengine.binding.names import Scope
+from mapengine.binding.scope import Scope
 from mapengine.errors import OpError
 from mapengine.language.mapping import OpCall
 from mapengine.ops import OPS, Axes, Fan, Op

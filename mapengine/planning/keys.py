@@ -11,7 +11,8 @@ from itertools import product
 from operator import itemgetter
 from typing import Any
 
-from mapengine.binding.names import ModelNames, Scope
+from mapengine.binding.names import ModelNames
+from mapengine.binding.scope import Scope
 from mapengine.language.patterns import Hole, KeyPattern
 
 Value = int | str

@@ -96,7 +96,7 @@ def _shallow(
     if not any(wildcard_match(pattern, names_of_files) for pattern in side.files(layout)):
         texts = " or ".join(pattern.pattern.text for pattern in side.files(layout))
         lacks.append(f"there is no {texts} in {inventory.folder}")
-    config, main = names.config(None), side.config_file(layout)
+    config, main = names.config.start(None), side.config_file(layout)
     if main and not isinstance(config, AnyMapping):
         lacks.append(no_config(names, main, config))
         return Fit(layout, tuple(lacks), len(lacks))
@@ -120,7 +120,7 @@ def _required_but_absent(names: ModelNames) -> Iterator[str]:
             and not stands_in
             and not field.whens
             and (field.name in named or field.paths(names.other.name, names.layout))
-            and all(names.at(path) is ABSENT for path in paths)
+            and all(names.config.at(path) is ABSENT for path in paths)
         ):
             yield str(paths[0])
 

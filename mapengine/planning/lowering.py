@@ -10,7 +10,8 @@ from typing import Any, cast
 from mapengine.binding.binding import Binding
 from mapengine.binding.config_values import ValueProblem, told
 from mapengine.binding.inventory import Address
-from mapengine.binding.names import ModelNames, Scope, UnboundName
+from mapengine.binding.names import ModelNames, UnboundName
+from mapengine.binding.scope import Scope
 from mapengine.errors import OpError, Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import Constant, OpCall, Rule
