@@ -117,6 +117,13 @@ def printable(text: str) -> str:
     )
 
 
+def on_one_line(text: str, width: int) -> str:
+    """`text` as `printable`, its newlines escaped too, its middle left out where it is long."""
+    if len(text) > width:
+        text = f"{text[: width - width // 3]} … {text[-(width // 3) :]}"
+    return printable(text).replace("\n", "\\n")
+
+
 def by_place(problem: Problem) -> tuple[int, int]:
     """Sorts problems in the order of the file."""
     return (problem.where.line, problem.where.column) if problem.where else (0, 0)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from mapengine.errors import suggest
+from mapengine.errors import on_one_line, suggest
 
 MAX_PIECES = 6
+_WIDTH = 240  # of a pattern: keys of a hostile file may be a megabyte long
 
 # a whole component, of a length that a number still has
 _NUMBER = re.compile(r"(?<![^./])([0-9]{1,18})(?![^./])")
 
 
 def fold(keys: Iterable[str]) -> list[tuple[str, int]]:
-    """Each pattern of keys that differ in numbers alone, and how many have it, in order."""
+    """Each pattern of keys that differ in numbers alone, and how many have it, in order.
+
+    They are for people to read: each on one line, and shortened where it is very long.
+    """
     groups: dict[tuple[str, ...], list[tuple[str, ...]]] = {}
     for key in keys:
         pieces = _NUMBER.split(key)
@@ -34,7 +38,8 @@ def _without_numbers(key: str) -> str:
 
 def _pattern(words: tuple[str, ...], numbers: list[tuple[str, ...]]) -> str:
     ranges = [_range(set(column)) for column in zip(*numbers, strict=True)]
-    return words[0] + "".join(a + b for a, b in zip(ranges, words[1:], strict=True))
+    whole = words[0] + "".join(a + b for a, b in zip(ranges, words[1:], strict=True))
+    return on_one_line(whole, _WIDTH)
 
 
 def _range(texts: set[str]) -> str:

@@ -16,6 +16,7 @@ from mapengine.checkpoints import storage
 from mapengine.errors import CheckpointError, MapengineError, Problem
 from mapengine.fold import fold
 from mapengine.formats import recognise
+from mapengine.formats.json_bounds import MOST_PARTS, has_too_many_parts
 from mapengine.language.expression_syntax import CONFIG_QUESTIONS
 from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.language.mapping import Side
@@ -124,6 +125,8 @@ def read_json(path: Path) -> Any:
 
     try:
         text = storage.read_text(path)
+        if has_too_many_parts(text):
+            raise ValueError(f"it has more than {MOST_PARTS:,} parts")
         value = json.loads(
             text,
             object_pairs_hook=once,

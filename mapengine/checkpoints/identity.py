@@ -66,7 +66,7 @@ def _header(file: FileContents) -> Any:
 
 def _content(path: Path) -> str:
     with storage.open_file(path) as file:
-        return hashlib.sha256(file.read()).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _digest(value: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from mapengine.formats.json_bounds import MOST_PARTS, has_too_many_parts
 from mapengine.formats.refusal import (
     FormatError,
     read_exactly,
@@ -96,6 +97,10 @@ def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
+    if has_too_many_parts(text):
+        raise FormatError(
+            "ME503", f"the header has more than {MOST_PARTS:,} parts, and no model needs so many"
+        )
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique)
     except FormatError:

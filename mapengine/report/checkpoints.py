@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mapengine.errors import printable
+from mapengine.errors import on_one_line, printable
 from mapengine.report.problems import problem_dict, problem_text
 from mapengine.report.units import size_text
 
@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from mapengine.checkpoints.inspection import Inspection
     from mapengine.verification import Check
 
+_WIDTH = 160
+_METADATA_SHOWN = 8
+
 
 def inspection_text(seen: Inspection) -> str:
     """Files, keys folded by shape and dtype, and totals."""
     width = max((len(group.keys) for group in seen.groups), default=0)
     lines = [f"{seen.folder}: {_total(seen.total)}", ""]
     for file in seen.files:
-        metadata = "".join(f" · {key}: {value}" for key, value in file.metadata.items())
-        lines.append(f"  {file.name}  {file.format} · {file.tensors} tensors · "
-                     f"{size_text(file.size)}{metadata}")  # fmt: skip
+        name = on_one_line(file.name, _WIDTH)
+        lines.append(f"  {name}  {file.format} · {file.tensors} tensors · "
+                     f"{size_text(file.size)}{_metadata(file.metadata)}")  # fmt: skip
         lines += [f"      note: {note}" for note in file.notes]
-        lines += [f"      {path} = {value}" for path, value in file.objects]
+        lines += [
+            f"      {on_one_line(f'{path} = {value}', _WIDTH)}" for path, value in file.objects
+        ]
     lines.append("")
     for group in seen.groups:
         count = f"×{group.count}" if group.count > 1 else ""
@@ -35,6 +40,13 @@ def inspection_text(seen: Inspection) -> str:
     if others:
         lines.append(f"  beside them: {', '.join(others)}")
     return printable("\n".join(lines))
+
+
+def _metadata(metadata: Mapping[str, str]) -> str:
+    """The first of what a file says of itself: some say a great deal."""
+    told = [f" · {on_one_line(f'{key}: {value}', _WIDTH)}" for key, value in metadata.items()]
+    more = len(told) - _METADATA_SHOWN
+    return "".join(told[:_METADATA_SHOWN]) + (f" · and {more} more" if more > 0 else "")
 
 
 def _total(total: Any) -> str:

@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mapengine.errors import Problem, Where, printable
+from mapengine.errors import Problem, Where, on_one_line, printable
+
+_WIDTH = 1000  # of a line: what hostile files say may reach it
+_FRAMED = 160
 
 
 def problem_text(problem: Problem, frame: bool = True) -> str:
     """One problem: `file:line:col: CODE path: sentence`, its source line, and the help."""
-    lines = [printable(str(problem))]
+    lines = [_told(str(problem))]
     if frame and problem.where is not None:
         lines += _frame(problem.where)
         via = problem.where.via
@@ -20,8 +23,14 @@ def problem_text(problem: Problem, frame: bool = True) -> str:
             lines.append(f"  = used by the alias at {via}")
             via = via.via
     if problem.help:
-        lines.append(f"  = help: {printable(problem.help)}")
+        lines.append(f"  = help: {_told(problem.help)}")
     return "\n".join(lines)
+
+
+def _told(text: str) -> str:
+    """`text` with its lines cut, and no line but its own: those below the first are indented."""
+    first, *others = text.split("\n  ")
+    return "\n  ".join(on_one_line(line, _WIDTH) for line in (first, *others))
 
 
 def problem_dict(problem: Problem) -> dict[str, Any]:
@@ -43,7 +52,9 @@ def _frame(where: Where) -> list[str]:
     if not 1 <= where.line <= len(text):
         return []
     margin = " " * len(str(where.line))
-    line = printable(text[where.line - 1])[:160]
+    line = printable(text[where.line - 1][:_FRAMED])
+    if where.column > _FRAMED:
+        return [f"{margin} |", f"{where.line} | {line}"]
     caret = " " * (where.column - 1) + "^" * max(min(where.width, len(line) - where.column + 1), 1)
     return [f"{margin} |", f"{where.line} | {line}", f"{margin} | {caret}"]
 
