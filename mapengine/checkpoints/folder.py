@@ -8,12 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mapengine.binding.inventory import Inventory, wildcard_match
 from mapengine.checkpoints import storage
-from mapengine.errors import CheckpointError, MapengineError, Problem
+from mapengine.errors import CheckpointError, MapengineError, Problem, on_one_line
 from mapengine.fold import fold
 from mapengine.formats import recognise
 from mapengine.formats.json_bounds import MOST_PARTS, has_too_many_parts
@@ -26,6 +26,7 @@ from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents
 
 _HEAD = 4096
 _SHOWN = 20
+_WIDTH = 200
 MAX_DEPTH = 64
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
@@ -214,7 +215,12 @@ def check_index(
     listed = set(weight_map.values())
     outside = sorted(file for file in listed if file in (".", "..") or set(file) & set("/\\\0"))
     if outside:
-        yield Problem("ME514", f"{name} points outside its folder: {outside[0]!r}")
+        yield Problem("ME514", f"{name} points outside its folder: {outside[0][:_WIDTH]!r}")
+        return
+    if elsewhere := [k for k, file in weight_map.items() if PurePath(file).suffix not in SUFFIXES]:
+        told = on_one_line(weight_map[elsewhere[0]], _WIDTH)
+        message = f"{name} puts {_tensors(len(elsewhere))} in {told}, which is no tensor file"
+        yield Problem("ME514", message)
         return
     there = set(names)
     absent = Counter(file for file in weight_map.values() if file not in there)

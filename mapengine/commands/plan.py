@@ -59,8 +59,10 @@ def planned(source: Path | None, given: dict[str, Any]) -> Plan:
 
 
 def print_notes(plan: Plan) -> None:
+    from mapengine.errors import on_one_line
+
     for name, note in plan.notes:
-        click.echo(f"note: {name}: {note}", err=True)
+        click.echo(on_one_line(f"note: {name}: {note}", 500), err=True)
 
 
 def print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> None:

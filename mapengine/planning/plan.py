@@ -117,8 +117,16 @@ class Plan:
 
     @property
     def notes(self) -> list[tuple[str, str]]:
-        """What is worth telling of the files that are read: file, and note."""
-        return [(name, note) for name, file in self.stored.items() for note in file.notes]
+        """What is worth telling: of a file that is read, or of the output, and what."""
+        told = [(name, note) for name, file in self.stored.items() for note in file.notes]
+        dtypes = Counter(t.spec.dtype for t in self.tensors if DTYPES[t.spec.dtype].floating)
+        if len(dtypes) > 1:
+            (most, _), *others = dtypes.most_common()
+            rare = [f"{count} {dtype}" for dtype, count in others]
+            first = next(t.key for t in self.tensors if t.spec.dtype == others[0][0])
+            note = f"not every tensor is {most}: {', '.join(rare)}, the first of them {first}"
+            told.append(("the output", note))
+        return told
 
     @property
     def index(self) -> str | None:
