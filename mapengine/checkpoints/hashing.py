@@ -76,11 +76,20 @@ def _is_whole(path: Path, told: Finished) -> bool:
             size, mtime = storage.size_and_time(file)
             if (size, mtime) != (told.size, told.mtime_ns):
                 return False
-            room = memoryview(bytearray(max((size for _, size, _ in told.digests), default=0)))
+            room = memoryview(bytearray(_CHUNK))
             for at, length, digest in told.digests:
-                storage.read_at(file.fileno(), at, room[:length])
-                if xxhash.xxh3_64_intdigest(room[:length]) != digest:
+                if _xxh3(file.fileno(), at, length, room) != digest:
                     return False
     except (MapengineError, storage.ReadError):
         return False
     return True
+
+
+def _xxh3(file: int, at: int, length: int, room: memoryview) -> int:
+    """The digest of a range. Raises `ReadError`."""
+    whole = xxhash.xxh3_64()
+    for start in range(at, at + length, len(room)):
+        part = room[: min(len(room), at + length - start)]
+        storage.read_at(file, start, part)
+        whole.update(part)
+    return whole.intdigest()

@@ -6,9 +6,10 @@ was written, does not count, nor does any after it: what it speaks of is made ag
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,16 +72,54 @@ class Journal:
             lines = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
             return None
-        values = []
-        for line in lines:
-            digest, _, text = line.partition(b" ")
-            if digest != _digest(text):
-                break
-            values.append(json.loads(text))
-        if not values or values[0].get("version") != _VERSION:
+        values = _values(lines)
+        head = next(values, None)
+        if not isinstance(head, dict) or head.get("version") != _VERSION:
             return None
-        finished = [Finished(**value) for value in values[1:]]
-        return Told(values[0]["identity"], {one.name: one for one in finished})
+        identity = head.get("identity")
+        finished = {one.name: one for one in itertools.takewhile(_is_sound, map(_finished, values))}
+        return Told(identity, finished) if isinstance(identity, dict) else None
+
+
+def _values(lines: Iterable[bytes]) -> Iterator[Any]:
+    """What stands in the lines, up to the first that is not what was written."""
+    for line in lines:
+        digest, _, text = line.partition(b" ")
+        if digest != _digest(text):
+            return
+        try:
+            yield json.loads(text)
+        except (ValueError, RecursionError):
+            return
+
+
+def _finished(value: Any) -> Finished:
+    """The file that a line speaks of; one without a name for a line that no run has written."""
+    try:
+        return Finished(**value)
+    except TypeError:
+        return Finished("", 0, 0)
+
+
+def _is_sound(one: Finished) -> bool:
+    """Whether it can be what a run has written: a checksum does not say who did."""
+    if not isinstance(one.name, str) or one.name in ("", ".", "..") or {*one.name} & {*"/\0"}:
+        return False
+    if type(one.size) is not int or type(one.mtime_ns) is not int:
+        return False
+    if not isinstance(one.digests, list) or not all(_is_range(r, one.size) for r in one.digests):
+        return False
+    if one.sha256 is None:
+        return True
+    told = one.sha256.get("tensors") if isinstance(one.sha256, dict) else None
+    return isinstance(told, dict) and isinstance(one.sha256.get("file"), str)
+
+
+def _is_range(told: Any, size: int) -> bool:
+    if not isinstance(told, list) or len(told) != 3 or any(type(n) is not int for n in told):
+        return False
+    start, length = int(told[0]), int(told[1])
+    return 0 <= start <= start + length <= size
 
 
 def _finished_line(finished: Finished) -> bytes:

@@ -19,7 +19,10 @@ MEMORY = 768 * 2**20
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended. `memory` is the most that its process had at any moment, in bytes."""
+    """How a command ended, after how many seconds of a processor.
+
+    `memory` is the most that its process had at any moment, in bytes.
+    """
 
     status: int
     out: str
