@@ -208,7 +208,8 @@ CONFIGS = {
         b'{"layers":[2]}',
         "small.yaml:7:15: ME405 dims.layer: [2] is no size of an index\n  |\n"
         "7 | dims: {layer: layers}\n  |               ^^^^^^\n"
-        "  = help: layers is [2] (params.json: layers)\n"),
+        "  = help: an index has one size: the largest, with `when: layer < layers` in its rules; "
+        "layers is [2] (params.json: layers)\n"),
     "endless layers": (
         b'{"layers":Infinity}',
         "small.yaml:7:15: ME405 dims.layer: Infinity is no size of an index\n  |\n"
