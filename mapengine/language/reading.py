@@ -6,9 +6,10 @@ what a schema cannot see: patterns, expressions, names. All problems are collect
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from mapengine.errors import MappingError, by_place
+from mapengine.errors import MappingError, Problem, by_place
 from mapengine.language.document import Document
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
@@ -37,6 +38,9 @@ def read_mapping(document: Document) -> Mapping:
     if reader.problems:
         raise MappingError(*sorted(reader.problems, key=by_place))
     return mapping
+
+
+MOST_LAYOUTS = 64
 
 
 class _MappingReader(RuleReader):
@@ -104,6 +108,9 @@ class _MappingReader(RuleReader):
             model=body.get("model"),
             where=self.document.where_key(path),
         )
+        if math.prod(map(len, side.choices)) > MOST_LAYOUTS:
+            message = f"more than {MOST_LAYOUTS:,} layouts: one of each choice is one"
+            raise MappingError(*self.problems, Problem("ME103", message, self.where(at)))
         if any(not side.files(layout) for layout in side.layouts()):
             self.problem("ME203", "no layout, and not the side, says its 'tensors'", path)
         return side

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from mapengine.errors import suggest
+from mapengine.errors import MappingError, Problem, suggest
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import (
     Constant,
@@ -22,6 +22,7 @@ from mapengine.ops.rearrange import axis_names
 from mapengine.specs import DTYPES
 from mapengine.views import VALUES
 
+MOST_RULES = 5_000
 _CONSTANT = "key: {value: zeros, shape: [8], dtype: float32}"
 
 
@@ -38,6 +39,9 @@ class RuleReader(Reader):
     ) -> None:
         for i, item in enumerate(items):
             at = (*path, i)
+            if len(self.rules) == MOST_RULES:
+                message = f"more than {MOST_RULES:,} rules; an index writes many as one"
+                raise MappingError(*self.problems, Problem("ME103", message, self.where(at)))
             if isinstance(item, dict) and "scope" in item:
                 self.scope(item, at, prefixes, when, layouts)
             else:

@@ -7,13 +7,13 @@ makes or uses up; every key that two rules or two fields would write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import PurePath
 
 from mapengine.errors import Problem, by_place, suggest
 from mapengine.language.expression_syntax import CONSTANTS
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import ConfigField, FilePattern, Mapping
+from mapengine.language.mapping import ConfigField, FilePattern, Mapping, Rule
 from mapengine.ops import OPS
 from mapengine.planning.fan_checks import check_fans
 from mapengine.planning.name_checks import config_expressions, rule_expressions, unknown
@@ -188,15 +188,18 @@ def _doubled_paths(mapping: Mapping) -> Iterator[Problem]:
 
 def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
     """Keys that two rules name in the same words, whatever holds."""
-    always = [rule for rule in mapping.rules if not rule.when and not rule.optional]
     layouts = list(mapping.layouts())
-    for first, second in combinations(always, 2):
-        if not any(first.holds_in(one) and second.holds_in(one) for one in layouts):
+    known: dict[tuple[str, str], list[tuple[Rule, set[int]]]] = {}
+    for rule in mapping.rules:
+        if rule.when or rule.optional:
             continue
-        also = f"by {first.path} ({first.where}) too"
-        for key in sorted({p.text for p in first.sources} & {p.text for p in second.sources}):
-            message = f"{key} is used twice: {also}"
-            yield Problem("ME312", message, second.where, second.path)
-        for key in sorted({p.text for p in first.targets} & {p.text for p in second.targets}):
-            message = f"{key} is made twice: {also}"
-            yield Problem("ME313", message, second.where, second.path)
+        held = {i for i, layout in enumerate(layouts) if rule.holds_in(layout)}
+        for side, code, verb in (("source", "ME312", "used"), ("target", "ME313", "made")):
+            for key in sorted({pattern.text for pattern in rule.keys(side)}):
+                others = known.setdefault((side, key), [])
+                first = next((other for other, where in others if where & held), None)
+                if first is None:
+                    others.append((rule, held))
+                    continue
+                message = f"{key} is {verb} twice: by {first.path} ({first.where}) too"
+                yield Problem(code, message, rule.where, rule.path)

@@ -24,7 +24,7 @@ from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import MISSING, Layout, Mapping
 from mapengine.planning.budget import leaves
 from mapengine.planning.coverage import drop_absent
-from mapengine.planning.expand import MOST_KEYS, Step, expand
+from mapengine.planning.expand import Step, expand
 from mapengine.planning.lowering import lower, shape_of
 from mapengine.planning.sharding import Shards, is_inside, with_objects
 from mapengine.specs import (
@@ -38,6 +38,8 @@ from mapengine.views import View
 
 DTYPE = "bfloat16"
 """What example tensors are stored in, where their rule does not say."""
+_MOST_KEYS = 100_000
+_MOST_ELEMENTS = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
     binding = bind(mapping, bare, layout, _said(mapping))
     _check_complete(binding.names)
     _check_sizes(binding.names)
-    expansion = expand(binding, keys=MOST_KEYS)
+    expansion = expand(binding, keys=_MOST_KEYS)
     if expansion.problems:  # what is wrong with the binding is told when the example is planned
         raise MappingError(*expansion.problems)
     by_file: dict[str, dict[str, StoredTensor]] = {name: {} for name in empty}
@@ -92,7 +94,17 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
             by_file[name][key] = StoredTensor(spec, TensorLocation(name, 0, strides))
             like[name, key] = root + same_as[address]
     contents = {name: replace(empty[name], tensors=held) for name, held in by_file.items()}
+    _check_small(mapping, contents)
     return Example(Inventory("the example", bare.names, contents, configs), like)
+
+
+def _check_small(mapping: Mapping, files: dict[str, FileContents]) -> None:
+    """An example is tried in a moment, and every element of it numbered in memory."""
+    elements = sum(one.spec.numel for file in files.values() for one in file.tensors.values())
+    if elements > _MOST_ELEMENTS:
+        message = f"it makes {elements:,} elements, and at most {_MOST_ELEMENTS:,} are made"
+        where = mapping.document.where_key(("example",))
+        raise MappingError(Problem("ME223", message, where, "example", "give it smaller sizes"))
 
 
 def _same_as(step: Step) -> Iterator[tuple[Address, str]]:

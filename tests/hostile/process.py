@@ -61,3 +61,10 @@ def refusal(done: Done) -> str:
     assert all(line.isprintable() for line in done.err.splitlines()), done.err
     assert done.memory < MEMORY, f"{done.memory >> 20} MiB"
     return done.err
+
+
+def sentence(done: Done) -> str:
+    """What a refusal says is wrong, without the line it stands in and the way out."""
+    lines = refusal(done).splitlines()
+    beside = (n for n, line in enumerate(lines) if line.lstrip().startswith(("| ", "|", "= help")))
+    return "\n".join(lines[: next(beside, len(lines))])

@@ -17,7 +17,7 @@ from formats.pickles import LEGACY_HEAD, SYSTEM_INFO, archive, holding, pickled
 from safetensors.torch import load_file
 
 from hostile.folders import SAFETENSORS, TORCH, entries, good, tensors, write
-from hostile.process import mapengine, refusal
+from hostile.process import mapengine, refusal, sentence
 
 KINDS = ("CODE", "CONFUSION", "MEANING", "SIZES", "WORK")
 OF_TORCH = {
@@ -65,12 +65,6 @@ def test_a_safetensors_file_that_is_refused(name, tmp_path):
 
 STORED = {"dtype": "F32", "shape": [0]}
 TOP = "small.yaml:3:1: ME314 tensors: "
-FRAME = """
-  |
-3 | source: {config: params.json, tensors: model.safetensors}
-  | ^^^^^^
-  = help: a rule, or ignore.tensors
-"""
 
 
 def with_keys(*keys):
@@ -83,7 +77,7 @@ def with_keys(*keys):
 
 
 def unmatched(shown):
-    return f"{TOP}1 tensor of the checkpoint matches no rule:\n  {shown}{FRAME}"
+    return f"{TOP}1 tensor of the checkpoint matches no rule:\n  {shown}"
 
 
 def long(text, count):
@@ -107,26 +101,24 @@ def zeroed(count):
 SAID = {  # name: file, content, what is said
     "a payload under the name of safetensors": (
         SAFETENSORS, holding(contents.ATTACK),
-        "ME504 model.safetensors: its pickle asks for 'os.system', not part of a state dict\n"
-        "  = help: nothing was run; save the tensors alone, "
-        "as torch.save(model.state_dict(), path)\n"),
+        "ME504 model.safetensors: its pickle asks for 'os.system', not part of a state dict"),
     "gzip": (TORCH, gzip.compress(good(TORCH)),
-             "ME501 model.pt: not a file that torch.save wrote\n"),
-    "GGUF": (TORCH, b"GGUF" + bytes(100), "ME501 model.pt: not a file that torch.save wrote\n"),
+             "ME501 model.pt: not a file that torch.save wrote"),
+    "GGUF": (TORCH, b"GGUF" + bytes(100), "ME501 model.pt: not a file that torch.save wrote"),
     "a program": (TORCH, b"\x7fELF" + bytes(1000),
-                  "ME501 model.pt: not a file that torch.save wrote\n"),
-    "zeros": (TORCH, bytes(1000), "ME501 model.pt: not a file that torch.save wrote\n"),
+                  "ME501 model.pt: not a file that torch.save wrote"),
+    "zeros": (TORCH, bytes(1000), "ME501 model.pt: not a file that torch.save wrote"),
     "an error page": (
         SAFETENSORS, b'{"error":"Repository not found"}',
         "ME501 model.safetensors: not a safetensors file: "
-        "a header of 2482168881970750075 bytes\n"),
+        "a header of 2482168881970750075 bytes"),
     "a head of zeros": (
         SAFETENSORS, bytes(1000),
-        "ME501 model.safetensors: not a safetensors file: its header does not begin with '{'\n"),
+        "ME501 model.safetensors: not a safetensors file: its header does not begin with '{'"),
     "a header that the disk lost": (
         SAFETENSORS, good(SAFETENSORS)[:100] + bytes(200),
         "ME503 model.safetensors: the header is not valid JSON "
-        "(Invalid control character at: line 1 column 93 (char 92))\n"),
+        "(Invalid control character at: line 1 column 93 (char 92))"),
     "a key that commands the terminal": (
         SAFETENSORS, with_keys("\x1b]0;mine\x07\u202e"), unmatched(r"\x1b]0;mine\x07\u202e")),
     "a key that says a line of its own": (
@@ -137,34 +129,32 @@ SAID = {  # name: file, content, what is said
     "100,000 keys of numbers": (
         SAFETENSORS, with_keys(*(f"m.{n * 7919 % 100_003}.{n}" for n in range(100_000))),
         f"{TOP}100000 tensors match no rule:\n"
-        "  m.{0...76245, 76247...84164, 84166...92083, 92085...100002}.{0...99999}  ×100000"
-        + FRAME),
+        "  m.{0...76245, 76247...84164, 84166...92083, 92085...100002}.{0...99999}  ×100000"),
     "a header of 33 million lists": (
         SAFETENSORS, headers.raw(b'{"x":[' + b"[]," * 33_000_000 + b"[]]}"),
         "ME503 model.safetensors: the header has more than 3,000,000 parts, "
-        "and no model needs so many\n"),
+        "and no model needs so many"),
     "a header of a million tensors": (
         SAFETENSORS,
         headers.raw(b'{' + b",".join(b'"%d":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}' % n
                                      for n in range(1_000_000)) + b"}"),
         "ME503 model.safetensors: the header has more than 3,000,000 parts, "
-        "and no model needs so many\n"),
+        "and no model needs so many"),
     "a header of one key": (
         SAFETENSORS, headers.raw(b'{"' + b"k" * 99_000_000 + b'":1}'),
         f"ME503 model.safetensors: tensor '{'k' * 80}'...: "
-        "not just dtype, shape and data_offsets\n"),
+        "not just dtype, shape and data_offsets"),
     "a header of spaces": (
         SAFETENSORS, headers.raw(b"{" + b" " * 99_000_000 + b"}"),
         "small.yaml:9:5: ME310 rules[0]: 3 tensors are missing from the checkpoint:\n"
-        "  x\n  layers.{0, 1}.w  ×2\n  |\n9 |   - x\n  |     ^\n"
-        "  = help: layers is 2 (params.json: layers); files read: model.safetensors\n"),
+        "  x\n  layers.{0, 1}.w  ×2"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_what_is_said(name, tmp_path):
     file, data, message = SAID[name]
-    assert refusal(command(tmp_path, {file: data})) == message
+    assert sentence(command(tmp_path, {file: data})) == message
 
 
 @pytest.mark.parametrize(
@@ -190,38 +180,31 @@ def test_a_checksum_that_was_set_to_zero_vouches_for_nothing(count, tmp_path):
 
 CONFIGS = {
     "20 million lists": (b'{"layers":2,"z":[' + b"[]," * 20_000_000 + b"0]}",
-                         "ME516 params.json is not good JSON: it has more than 3,000,000 parts\n"),
+                         "ME516 params.json is not good JSON: it has more than 3,000,000 parts"),
     "larger than any config": (b'{"layers":2,"z":"' + b"a" * 70_000_000 + b'"}',
-                               "ME501 source/params.json is larger than 67,108,864 bytes\n"),
+                               "ME501 source/params.json is larger than 67,108,864 bytes"),
     "in UTF-16": ('{"layers":2}'.encode("utf-16"),
                   "ME501 source/params.json is not UTF-8: 'utf-8' codec can't decode byte 0xff "
-                  "in position 0: invalid start byte\n"),
+                  "in position 0: invalid start byte"),
     "with a comment": (b'{"layers":2, // two\n}',
                        "ME516 params.json is not good JSON: line 1, column 14: "
-                       "expecting property name enclosed in double quotes\n"),
+                       "expecting property name enclosed in double quotes"),
     "a key that says a line of its own": (
         b'{"layers":2,"\\u001b[31mx\\nME000 good\\u202e":1}',
-        r"small.yaml:3:1: ME403 params.json: \x1b[31mx\nME000 good\u202e is read by no field" "\n"
-        "  |\n3 | source: {config: params.json, tensors: model.pt}\n  | ^^^^^^\n"
-        "  = help: carry, ignore.config, or a field\n"),
+        r"small.yaml:3:1: ME403 params.json: \x1b[31mx\nME000 good\u202e is read by no field"),
     "a list for a number": (
         b'{"layers":[2]}',
-        "small.yaml:7:15: ME405 dims.layer: [2] is no size of an index\n  |\n"
-        "7 | dims: {layer: layers}\n  |               ^^^^^^\n"
-        "  = help: an index has one size: the largest, with `when: layer < layers` in its rules; "
-        "layers is [2] (params.json: layers)\n"),
+        "small.yaml:7:15: ME405 dims.layer: [2] is no size of an index"),
     "endless layers": (
         b'{"layers":Infinity}',
-        "small.yaml:7:15: ME405 dims.layer: Infinity is no size of an index\n  |\n"
-        "7 | dims: {layer: layers}\n  |               ^^^^^^\n"
-        "  = help: layers is Infinity (params.json: layers)\n"),
+        "small.yaml:7:15: ME405 dims.layer: Infinity is no size of an index"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_config(name, tmp_path):
     data, message = CONFIGS[name]
-    assert refusal(command(tmp_path, {TORCH: good(TORCH), "params.json": data})) == message
+    assert sentence(command(tmp_path, {TORCH: good(TORCH), "params.json": data})) == message
 
 
 def test_a_large_companion_takes_no_memory(tmp_path):
