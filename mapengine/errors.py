@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +105,16 @@ class OpError(ValueError):
         return Problem(self.code, str(self), where, path, self.help)
 
 
+_MOST_KNOWN, _LONGEST = 5_000, 250
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'split'?`, or nothing when no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """`did you mean 'split'?`, or nothing when no known word is near.
+
+    Not all are looked at where there are very many, nor a very long one: it takes too much time.
+    """
+    short = [one for one in islice(known, _MOST_KNOWN) if len(one) <= _LONGEST]
+    near = difflib.get_close_matches(word[:_LONGEST], short, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
 
 

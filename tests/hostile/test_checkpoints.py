@@ -130,6 +130,13 @@ SAID = {  # name: file, content, what is said
         SAFETENSORS, with_keys(*(f"m.{n * 7919 % 100_003}.{n}" for n in range(100_000))),
         f"{TOP}100000 tensors match no rule:\n"
         "  m.{0...76245, 76247...84164, 84166...92083, 92085...100002}.{0...99999}  ×100000"),
+    "100,000 keys without a number, and none that is wanted": (
+        SAFETENSORS,
+        headers.raw({
+            "layers." + f"{n:b}".translate({48: "a", 49: "b"}): {**STORED, "data_offsets": [0, 0]}
+            for n in range(100_000)}),
+        "small.yaml:9:5: ME310 rules[0]: 3 tensors are missing from the checkpoint:\n"
+        "  x\n  layers.{0, 1}.w  ×2"),
     "a header of 33 million lists": (
         SAFETENSORS, headers.raw(b'{"x":[' + b"[]," * 33_000_000 + b"[]]}"),
         "ME503 model.safetensors: the header has more than 3,000,000 parts, "
