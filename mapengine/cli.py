@@ -32,6 +32,7 @@ COMMANDS = (
     "inspect",
     "verify",
     "infer",
+    "init",
     "list",
     "cp",
     "schema",

@@ -62,6 +62,7 @@ def wrong(name, told):
         ("inspect", "inspect {folder}"),
         ("verify", "verify {folder}"),
         ("infer", "infer {folder}/converted-source {folder}/converted"),
+        ("init", "init -s {folder}/converted-source -t {folder}/converted"),
         ("list", "list"),
         ("rule", "rule ME301 ME334"),
         ("env", "env"),

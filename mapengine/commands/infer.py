@@ -29,11 +29,12 @@ def command(source: Path, target: Path, output: Path | None, as_json: bool) -> N
     settle is told, and stands in the file as a comment. Take a small model: all of it is read.
     """
     from mapengine.inference.infer import infer
+    from mapengine.inference.writing import file_name
     from mapengine.report.problems import problem_dict
 
     if output is not None and output.exists():
         raise click.UsageError(f"{output} is there; name another file")
-    found = infer(source, target, _name(output))
+    found = infer(source, target, file_name(output, "inferred"))
     if output is not None:
         output.write_text(found.text, encoding="utf-8")
     if as_json:
@@ -44,11 +45,6 @@ def command(source: Path, target: Path, output: Path | None, as_json: bool) -> N
             click.echo(found.text, nl=False)
         _print(found)
     raise click.exceptions.Exit(0 if found.complete else 1)
-
-
-def _name(output: Path | None) -> str:
-    stem = output.stem if output is not None else "inferred"
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem)
 
 
 def _print(found: Inference) -> None:

@@ -21,6 +21,7 @@ from mapengine.inference.indices import Indices
 from mapengine.inference.names import likeness, shared, words
 from mapengine.inference.numbers import Numbers
 from mapengine.inference.rules import Rule
+from mapengine.inference.steps import Op
 from mapengine.specs import DTYPES
 
 _NAMES = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -106,8 +107,13 @@ def _dtype(
         return False
     for rule in sorted(rules, key=lambda one: one.count):
         one = rule.first.instance
-        if one.sources and target.spec(one.targets[0].members()[0]).dtype == leaf.value:
-            computed(fields, leaf, f"dtype('{one.sources[0].members()[0].key}')")
+        if not one.sources or target.spec(one.targets[0].members()[0]).dtype != leaf.value:
+            continue
+        address = one.sources[0].members()[0]
+        if source.spec(address).dtype == leaf.value or rule.ops[:1] == (
+            Op("cast", word=leaf.value),
+        ):
+            computed(fields, leaf, f"dtype('{address.key}')")
             return True
     return False
 

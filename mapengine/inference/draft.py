@@ -36,7 +36,10 @@ class Draft:
         self.rule_text = RuleText(numbers, self.size_of)
         self.notes: list[str] = []
 
-    def text(self, name: str, title: str, rules: Sequence[Rule], dropped: Sequence[str]) -> str:
+    def text(
+        self, name: str, title: str, rules: Sequence[Rule], dropped: Sequence[str],
+        unused: str = "not in the target",
+    ) -> str:  # fmt: skip
         """The file. The rules come first, as they say which names are wanted."""
         tensors = list(rule_lines([self._rule(rule, self._cast(rules)) for rule in rules]))
         dims = [f"{index}: {self.size_of(index)}" for index in self.indices.sizes]
@@ -45,7 +48,7 @@ class Draft:
             f"name: {name}",
             f"title: {quoted(title)}",
             "",
-            *self._source(dropped),
+            *self._source(dropped, unused),
             *self._target(rules),
             *self._companions(),
             "",
@@ -53,8 +56,7 @@ class Draft:
             *self._config(),
             "",
             *([f"dims: {{{', '.join(dims)}}}", ""] if dims else []),
-            "tensors:",
-            *tensors,
+            *(["tensors:", *tensors] if tensors else ["tensors: []"]),
             "",
             *example_lines(self._example()),
             "",
@@ -86,6 +88,9 @@ class Draft:
         shapes = [self.source.spec(one.members()[0]).shape for one in families]
         if families:
             body["shape"] = self.rule_text.shapes(rule, shapes)
+            dtypes = [self.source.spec(one.members()[0]).dtype for one in families]
+            if len({*dtypes}) > 1 or any(op.name == "dequantize" for op in rule.ops):
+                body["dtype"] = f"[{', '.join(dtypes)}]"
             if ops := self.rule_text.ops(rule, cast):
                 body["ops"] = f"[{', '.join(ops)}]"
         else:
@@ -134,7 +139,7 @@ class Draft:
         floating = {dtype for dtype in dtypes if DTYPES[dtype].floating}
         return floating.pop() if len(floating) == 1 else None
 
-    def _source(self, dropped: Sequence[str]) -> list[str]:
+    def _source(self, dropped: Sequence[str], why: str) -> list[str]:
         one = self.source.checkpoint
         lines = ["source:", *_config_place(one)]
         entries = [text for entry in one.entries for text in self._entry(entry, one)]
@@ -148,7 +153,7 @@ class Draft:
         if ignored or configs:
             lines.append("  ignore:")
         if ignored:
-            lines.append(f"    tensors: [{', '.join(ignored)}]    # not in the target")
+            lines.append(f"    tensors: [{', '.join(ignored)}]    # {why}")
         if configs:
             lines.append(f"    config: [{', '.join(configs)}]")
         return lines

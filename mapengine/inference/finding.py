@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mapengine.inference.beyond import constants, likewise, scaled, siblings
+from mapengine.inference.beyond import constants, likewise, siblings
 from mapengine.inference.families import Instance, families, form, instance
 from mapengine.inference.files import Address
 from mapengine.inference.indices import Indices
 from mapengine.inference.matching import Group, match
+from mapengine.inference.quantised import dequantised
 from mapengine.inference.rules import Rule, rules
 from mapengine.inference.sample import Sample
+from mapengine.inference.scaled import scaled
 from mapengine.inference.solving import Solved, solve
 from mapengine.inference.steps import Op
 from mapengine.inference.ties import resolved
@@ -63,7 +65,8 @@ def find(source: Sample, target: Sample) -> Finding:
     _solve(found, pairs)
     found.ties += ties
     _siblings(found)
-    found.solved += scaled(source, target, found.left, found.free)
+    found.solved += list(scaled(source, target, found.left, found.free))
+    found.solved += list(dequantised(source, target, found.left, found.free))
     for address, value in constants(target, found.left):
         theirs = families([address])
         if theirs:

@@ -87,6 +87,10 @@ class Indices:
 
     def named(self, op: Op) -> Op:
         """An op by the name of its index, where it was by place."""
+        if op.fan is not None and op.fan.startswith("="):
+            name = op.fan[1:]
+            self.sizes.setdefault(name, len(op.sizes))
+            return replace(op, fan=name)
         return replace(op, fan=self._fans[op.fan]) if op.fan in self._fans else op
 
     def _fan(self, place: Place, size: int) -> str:

@@ -96,12 +96,12 @@ class Numbers:
             for n, v in self.values.items()
             if v > 1 and words(n) & _SIZES and not words(n) & _NEVER
         }
-        for name, value in sizes.items():
+        counts = {n for n in sizes if words(n) & {"position", "vocab"}}
+        yield from ((4, f"{n} + {k}") for n in counts for k in _MORE if sizes[n] + k == number)
+        for name, value in ((n, v) for n, v in sizes.items() if n not in counts):
             yield from ((2, f"{k} * {name}") for k in _FACTORS if k * value == number)
             yield from ((4, f"{name} // {k}") for k in _FACTORS if value == number * k)
-            counted = words(name) & {"position", "vocab"}
-            yield from ((4, f"{name} + {k}") for k in _MORE if counted and value + k == number)
-            for other, divisor in sizes.items():
+            for other, divisor in ((n, v) for n, v in sizes.items() if n not in counts):
                 if name < other and value * divisor == number:
                     yield (1 if _heads(name, other) else 3), f"{name} * {other}"
                 if name != other and value % divisor == 0 and value // divisor == number:
@@ -111,7 +111,9 @@ class Numbers:
     def _of_heads(self, number: int) -> Iterator[tuple[int, str]]:
         """What queries, keys and values come to together, or those of one group of heads."""
         heads = {
-            n: v for n, v in self.values.items() if "head" in words(n) and "dim" not in words(n)
+            n: v
+            for n, v in self.values.items()
+            if words(n) & {"head", "group"} and "dim" not in words(n)
         }
         each = {n: v for n, v in self.values.items() if words(n) == {"head", "dim"}}
         for (name, count), (dim, size) in product(heads.items(), each.items()):
@@ -121,6 +123,13 @@ class Numbers:
                     yield 2, f"({name} + 2 * {fewer}) * {dim}"
                 if 1 < groups < count and count % groups == 0 and count // groups * size == number:
                     yield 1, f"{name} // {fewer} * {dim}"
+
+        parts = {n: v for n, v in self.values.items() if words(n) > {"head", "dim"}}
+        for (name, count), (a, one), (b, other) in product(
+            heads.items(), parts.items(), parts.items()
+        ):
+            if a < b and count * (one + other) == number:
+                yield 2, f"{name} * ({a} + {b})"
 
 
 def _heads(one: str, other: str) -> bool:

@@ -39,17 +39,23 @@ class RuleText:
                 return f"{{cast: {op.word}}}"
             case "transpose" | "permute":
                 return f"{{{op.name}: [{', '.join(map(str, op.order))}]}}"
+            case "dequantize":
+                format, dtype = op.word.split()
+                block = f", block: [{op.sizes[0]}, {op.sizes[1]}]" if op.sizes else ""
+                return f"{{dequantize: {{format: {format}{block}, to: {dtype}}}}}"
             case "mul" | "add":
                 return f"{{{op.name}: {self._scalar(op, rule)}}}"
             case "rope_permute" | "rope_unpermute":
                 return self._rope(op, hint, rule)
             case "rearrange":
                 return f'{{rearrange: "{self._brackets(op, hint)}"}}'
-        where = "over" if op.name in ("concat", "stack", "same") else "into"
+        where = "over" if op.name in ("concat", "stack", "same", "mean") else "into"
         words = [f"{where}: {op.fan}"] if op.fan else []
+        if op.name == "mean" and op.word:
+            words.append(f"in: {op.word}")
         if op.sizes:
             words.append(f"sizes: [{', '.join(self._part(size, hint) for size in op.sizes)}]")
-        if op.name not in ("same", "copy"):
+        if op.name not in ("same", "copy", "mean"):
             words.append(f"dim: {op.dim}")
         return f"{{{op.name}: {{{', '.join(words)}}}}}" if words else op.name
 
@@ -102,10 +108,16 @@ class RuleText:
 
     def shapes(self, rule: Rule, shapes: Sequence[tuple[int, ...]]) -> str:
         """The shape of each source; one where they are all the same."""
-        texts = [
-            f"[{', '.join(self._axes(rule, shape, key))}]"
+        each = [
+            self._axes(rule, shape, key)
             for shape, key in zip(shapes, rule.sources or rule.targets, strict=True)
         ]
+        if rule.ops and rule.ops[0].name == "dequantize" and rule.ops[0].sizes:
+            each[1][-2:] = [  # a number for each block, the last of which may be partial
+                f"({text} + {block - 1}) // {block}"
+                for text, block in zip(each[0][-2:], rule.ops[0].sizes, strict=True)
+            ]
+        texts = [f"[{', '.join(axes)}]" for axes in each]
         return texts[0] if len(set(shapes)) == 1 else f"[{', '.join(texts)}]"
 
     def _axes(self, rule: Rule, shape: tuple[int, ...], key: str) -> list[str]:
@@ -141,7 +153,7 @@ class RuleText:
         if op.name == "concat" and op.fan == "rank":
             ranks = round(self._ranks())
             return f"{self.numbers.expression(size * ranks, hint).text} // ranks"
-        if op.name == "split" and op.fan:
+        if op.name == "split" and op.fan and not op.sizes:
             count = self.size_of(op.fan)
             parts = self.numbers.values.get(count) or (int(count) if count.isdigit() else 0)
             if parts and size % parts == 0:

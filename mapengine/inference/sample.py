@@ -91,6 +91,16 @@ def recast(bits: Array, own: str, wanted: str) -> Array:
     return raw.view(f"<u{size}")
 
 
+def typed(sample: Sample, address: Address) -> torch.Tensor:
+    """A tensor of torch."""
+    import torch
+
+    dtype = sample.spec(address).dtype
+    bits = sample.bits(address)
+    signed = torch.from_numpy(bits.view(bits.dtype.str.replace("u", "i")).copy())
+    return signed.view(getattr(torch, dtype))
+
+
 def stacked(sample: Sample, addresses: Sequence[Address], dtype: str) -> Array:
     """The tensors, all of one shape, one after another along a new first axis."""
     return np.stack([sample.bits(address, dtype) for address in addresses])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,20 +18,12 @@ from mapengine.inference.fingerprints import (
     mixed,
     subsets,
 )
+from mapengine.inference.uneven import PartlyTurned, Regrouped, moved
 
 _MOST_SWAPS = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class PartlyTurned:
-    """The rotary permutation of the first rows of each head: no move of whole digits."""
-
-    heads: int
-    rotary_dim: int
-    back: bool
-
-
-def arrange(source: Array, target: Array) -> Arrangement | PartlyTurned | None:
+def arrange(source: Array, target: Array) -> Arrangement | PartlyTurned | Regrouped | None:
     """How the target's elements lie in the source; None where they do not, or not by digits.
 
     Lines of the two are paired by the hash of their elements; once the lines lie in the same
@@ -86,10 +77,10 @@ def _swaps(size: int) -> Iterator[Array]:
                     yield places.swapaxes(0, 1).reshape(-1)
 
 
-def _crossed(source: Array, target: Array) -> Arrangement | PartlyTurned | None:
+def _crossed(source: Array, target: Array) -> Arrangement | PartlyTurned | Regrouped | None:
     """Two sets of axes on either side, the lines of one crossing those of the other."""
     ours, theirs = mixed(source), mixed(target)
-    turned = None
+    turned: PartlyTurned | Regrouped | None = None
     for left, right in _pairs(source.shape, target.shape):
         rows = matched(lines(theirs, right), lines(ours, left))
         if rows is None:
@@ -107,7 +98,7 @@ def _crossed(source: Array, target: Array) -> Arrangement | PartlyTurned | None:
         if solved is not None:
             return solved
         if left == right == (0,) and np.array_equal(columns, np.arange(len(columns))):
-            turned = partly_turned(rows)
+            turned = moved(rows)
     return turned
 
 
@@ -123,22 +114,3 @@ def _pairs(
         if 1 < count(source, left) == count(target, right) < total
     ]
     return sorted(pairs, key=lambda one: -min(lot := count(source, one[0]), total // lot))
-
-
-def partly_turned(places: Array) -> PartlyTurned | None:
-    """The heads, and how many rows of each are turned, where only some of them are."""
-    size = len(places)
-    for heads in (n for n in range(size // 2, 0, -1) if size % n == 0):
-        rows = places.reshape(heads, -1)
-        starts = np.arange(heads)[:, None] * rows.shape[1]
-        if not np.array_equal(rows, rows[:1] + starts):
-            continue
-        moved = np.flatnonzero(rows[0] != np.arange(rows.shape[1]))
-        turned = int(moved[-1]) + 2 if len(moved) else 0
-        if turned % 2 or not 0 < turned < rows.shape[1]:
-            continue
-        pairs = np.arange(turned).reshape(-1, 2)
-        for back, order in ((False, pairs.T), (True, pairs.reshape(2, -1).T)):
-            if np.array_equal(rows[0, :turned], order.reshape(-1)):
-                return PartlyTurned(heads, turned, back)
-    return None

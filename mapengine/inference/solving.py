@@ -14,6 +14,7 @@ from mapengine.inference.fingerprints import Array
 from mapengine.inference.sample import Sample, stacked
 from mapengine.inference.solve import arrange
 from mapengine.inference.steps import Op, steps
+from mapengine.inference.uneven import PartlyTurned, Regrouped
 
 _LONGEST_LIST = 4
 """Keys of a list that are tried in every order."""
@@ -69,7 +70,10 @@ def _even(one: Instance, left: Sequence[Array], right: Sequence[Array]) -> list[
     ours = np.stack(left) if len(left) > 1 else left[0]
     theirs = np.stack(right) if len(right) > 1 else right[0]
     found = arrange(ours, theirs)
-    return steps(found, _fans(one.sources), _fans(one.targets)) if found else None
+    fans = _fans(one.sources), _fans(one.targets)
+    if isinstance(found, PartlyTurned | Regrouped):
+        return None if fans[0] or fans[1] else found.ops(ours.ndim)
+    return steps(found, *fans) if found else None
 
 
 def _fans(listed: Sequence[Family]) -> list[str | None]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mapengine.inference.arrangement import Arrangement, Axis, merged
-from mapengine.inference.solve import PartlyTurned
 
 Axes = list[Axis]
 
@@ -33,12 +32,8 @@ Fans = Sequence[str | None]
 """The index of each of the first axes; None for the list that stands in the rule."""
 
 
-def steps(found: Arrangement | PartlyTurned, sources: Fans, targets: Fans) -> list[Op] | None:
+def steps(found: Arrangement, sources: Fans, targets: Fans) -> list[Op] | None:
     """The ops, where the first axes of the two sides are fans. None where no rule can say it."""
-    if isinstance(found, PartlyTurned):
-        name = "rope_unpermute" if found.back else "rope_permute"
-        rope = Op(name, heads=found.heads, rotary_dim=found.rotary_dim)
-        return [rope] if not sources and not targets else None
     ours, theirs = found.source[: len(sources)], found.target[: len(targets)]
     if any(len(axis) != 1 for axis in (*ours, *theirs)):
         return None

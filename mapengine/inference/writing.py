@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mapengine.inference.fields import Field
@@ -14,6 +15,12 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./ -]*(?<![ :])")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~", "nan", "inf"})
 _UP_TO_INDEX = re.compile(r"[^{]*\{[^}]*\}[./]")
 _WIDTH = 100
+
+
+def file_name(path: Path | None, otherwise: str) -> str:
+    """The name of a mapping that is written to a path."""
+    stem = path.stem if path is not None else otherwise
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in stem)
 
 
 def scalar(value: Any) -> str:
