@@ -1,8 +1,8 @@
 """Plants mistakes in mappings and counts what catches them: `hunt.py [--every N] [NAME ...]`.
 
 In turn: `validate`, `validate --prove`, the plan of a checkpoint that the right mapping fits, what
-comes of it (`record`), and what comes of the way back from that and from what transformers saves of
-it. What survives all of them is printed.
+comes of it (`record`), what comes of the way back from that and from what transformers saves of it,
+and the plans for configs that are `altered` in a word. What survives all of them is printed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,10 @@ from mapengine.language.document import read_document
 from mapengine.language.reading import read_mapping
 from mapengine.planning.checks import check_mapping
 from mapengine.planning.example import example_settings
+from mutants.altered import Altered, altered
 from mutants.mistakes import Mutant, mutants
 
-CATCHERS = ("validate", "prove", "plan", "record", "back")
+CATCHERS = ("validate", "prove", "plan", "record", "back", "altered")
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,29 @@ def _configs(folder: Path) -> tuple[dict[str, str], Any]:
     return texts, records.values_of(folder)
 
 
-def caught_by(mutant: Mutant, legs: Sequence[Leg], scratch: Path) -> str:
+def altered_legs(legs: Sequence[Leg], data: Any, folder: Path) -> Callable[[], list[Altered]]:
+    """The sources of legs with altered configs, made when they are first asked for."""
+
+    @cache
+    def made() -> list[Altered]:
+        return [
+            one
+            for i, leg in enumerate(legs)
+            for one in altered(leg.job, _ignored(data, leg.job.reverse), folder / str(i))
+        ]
+
+    folder.mkdir()
+    return made
+
+
+def _ignored(data: Any, reverse: bool) -> list[str]:
+    ignored: list[str] = data["target" if reverse else "source"].get("ignore", {}).get("config", [])
+    return ignored
+
+
+def caught_by(
+    mutant: Mutant, legs: Sequence[Leg], others: Callable[[], list[Altered]], scratch: Path
+) -> str:
     """The first of `CATCHERS` that a mistake shows in; `nothing` where none does."""
     text = yaml.safe_dump(mutant.data, sort_keys=False, allow_unicode=True)
     try:
@@ -160,7 +184,9 @@ def caught_by(mutant: Mutant, legs: Sequence[Leg], scratch: Path) -> str:
         api.prove(mapping)
     except MapengineError:
         return "prove"
-    return next((c for leg in legs if (c := leg.catches(mapping, scratch))), "nothing")
+    if caught := next((c for leg in legs if (c := leg.catches(mapping, scratch))), None):
+        return caught
+    return "altered" if any(one.catches(mapping) for one in others()) else "nothing"
 
 
 def hunt(name: str, every: int) -> list[tuple[str, str]]:
@@ -171,11 +197,13 @@ def hunt(name: str, every: int) -> list[tuple[str, str]]:
         home = Path(scratch)
         cases = [case for case in [*CASES.values(), *_GOLDEN] if case.mapping == name]
         legs = [leg for case in cases for leg in legs_of_case(case, home / case.name)]
-        legs += legs_of_example(mapping, home / "example")
+        examples = list(legs_of_example(mapping, home / "example"))
+        legs += examples
+        others = altered_legs(examples, data, home / "altered")
         wrong = [leg for leg in legs if leg.catches(mapping, home)]
         assert not wrong, wrong
         return [
-            (f"{name}: {mutant.what}", caught_by(mutant, legs, home))
+            (f"{name}: {mutant.what}", caught_by(mutant, legs, others, home))
             for mutant in list(mutants(data))[::every]
         ]
 
@@ -194,12 +222,10 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.names or sorted(api.shipped_mappings())
     started, counts = time.monotonic(), Counter[str]()
-    survivors = []
     for what, caught in _all(names, arguments.every, arguments.workers):
         counts[caught] += 1
         if caught == "nothing":
-            survivors.append(what)
-    print("\n".join(survivors))
+            print(what, flush=True)
     total, alive = counts.total(), counts["nothing"]
     print(f"{total - alive} of {total} mistakes caught in {time.monotonic() - started:.0f} s")
     print(", ".join(f"{catcher} {counts[catcher]}" for catcher in CATCHERS))

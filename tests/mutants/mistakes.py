@@ -9,6 +9,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from mapengine.specs import DTYPES
+
 NAME = re.compile(r"(?<![\w.'(])[a-z]\w*(?![\w(.'])")
 _WORDS = {"if", "else", "and", "or", "not", "min", "max", "int", "layout", "none", "null", "true"}
 
@@ -122,6 +124,12 @@ def _bodies(body: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, d
     if isinstance(shape, list) and shape and not isinstance(shape[0], list):
         for what, other in _lists(shape, names):
             yield f"shape {what}", body | {"shape": other}
+    elif shape:
+        for i, one in enumerate(shape):
+            for what, other in _lists(one, names):
+                yield f"shape[{i}] {what}", body | {"shape": [*shape[:i], other, *shape[i + 1 :]]}
+    for what, other in _dtypes(body.get("dtype")):
+        yield f"dtype {what}", body | {"dtype": other}
     if "when" in body:
         yield "when negated", body | {"when": _negated(body["when"])}
     if "optional" in body:
@@ -141,14 +149,30 @@ def _ops(op: Any, names: Sequence[str]) -> Iterator[tuple[str, Any]]:
                 yield what, {name: other}
     elif isinstance(arguments, Mapping):
         for word, value in arguments.items():
-            if word in ("into", "over", "to", "from", "overflow", "format"):
+            if word in ("into", "over", "overflow", "format"):
                 continue
+            for what, other in _dtypes(value):
+                yield f"{word} {what}", {name: {**arguments, word: other}}
             found = _lists(value, names) if isinstance(value, list) else _values(value, names)
             for what, other in found:
                 yield f"{word} {what}", {name: {**arguments, word: other}}
     elif name not in ("cast",):
         for what, other in _values(arguments, names):
             yield what, {name: other}
+
+
+def _dtypes(value: Any) -> Iterator[tuple[str, Any]]:
+    """Another dtype where there is one, of the nearest kind; of a list each, and swapped."""
+    if isinstance(value, list):
+        for i, one in enumerate(value):
+            for what, other in _dtypes(one):
+                yield what, [*value[:i], other, *value[i + 1 :]]
+        if any(one in DTYPES for one in value) and value != value[::-1]:
+            yield "swapped", value[::-1]
+    elif isinstance(value, str) and value in DTYPES:
+        known = [name for name, one in DTYPES.items() if one.floating == DTYPES[value].floating]
+        other = known[(known.index(value) + 1) % len(known)]
+        yield f"{other} for {value}", other
 
 
 def _patterns(pattern: str) -> Iterator[tuple[str, str]]:
