@@ -1,20 +1,27 @@
-"""Checkpoints with one word of their config another, gone, or there that was not.
+"""Checkpoints with one word of their config another, gone, or there that was not; or a tensor more.
 
 A mistake may be of no account to a config that is right, and let a wrong one through.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
+from library.records import TORCH
+from safetensors.torch import load_file, save_file
 
 from mapengine import api
 from mapengine.binding.config_values import leaves, look_up, put
 from mapengine.errors import MapengineError
+from mapengine.language.patterns import KeyPattern
 
 
 @dataclass(frozen=True)
@@ -31,24 +38,52 @@ class Altered:
         return _planned(replace(self.job, mapping=varied)) != self.planned
 
 
-def altered(job: api.Job, ignored: list[str], folder: Path) -> Iterator[Altered]:
-    """All that one word makes of the source of a job; `ignored` are words it may have beside."""
-    source, example = Path(job.source), job.mapping.example
+def altered(job: api.Job, ignored: Mapping[str, list[str]], folder: Path) -> Iterator[Altered]:
+    """All that one word makes of the source of a job, and one more key of those `ignored`."""
+    source, numbers = Path(job.source), itertools.count()
     folder.mkdir()
-    configs = [path for path in source.glob("*.json") if ".index." not in path.name]
-    for path in configs:
-        if path.name == "mapengine.json":
-            continue
-        config = json.loads(path.read_text())
-        for i, other in enumerate(_others(config, ignored)):
-            there = folder / f"{path.stem}-{i}"
-            there.mkdir()
-            for file in source.iterdir():
+
+    def with_other(path: Path, write: Callable[[Path], object]) -> Altered:
+        there = folder / str(next(numbers))
+        there.mkdir()
+        for file in source.iterdir():
+            if file != path:
                 (there / file.name).symlink_to(file.resolve())
-            (there / path.name).unlink()
-            (there / path.name).write_text(json.dumps(other))
-            changed = replace(job, source=there)
-            yield Altered(example, changed, _planned(changed))
+        write(there / path.name)
+        changed = replace(job, source=there)
+        return Altered(job.mapping.example, changed, _planned(changed))
+
+    for path in sorted(source.glob("*.json")):
+        if path.name != "mapengine.json" and ".index." not in path.name:
+            config = json.loads(path.read_text())
+            for other in _others(config, ignored.get("config", [])):
+                yield with_other(path, partial(_write_config, other))
+    tensors = [path for path in sorted(source.iterdir()) if path.suffix in (".safetensors", *TORCH)]
+    for key in ignored.get("tensors", []):
+        yield with_other(tensors[0], partial(_write_tensors, tensors[0], _filled(key, job.mapping)))
+
+
+def _write_config(config: Any, path: Path) -> None:
+    path.write_text(json.dumps(config))
+
+
+def _write_tensors(before: Path, key: str, path: Path) -> None:
+    more = torch.ones(2)
+    if path.suffix == ".safetensors":
+        save_file(load_file(before) | {key: more}, path)
+        return
+    state = torch.load(before, weights_only=True)
+    put(state, key.split("/"), more)
+    torch.save(state, path)
+
+
+def _filled(key: str, mapping: Any) -> str:
+    """A key that an entry of `ignore` stands for."""
+    first = {
+        name: dim[0] if isinstance(dim, list | tuple) else 0 for name, dim in mapping.dims.items()
+    }
+    filled = KeyPattern.parse(key).fill({**first, **mapping.example})
+    return filled + "x" if filled.endswith(".") else filled
 
 
 def _planned(job: api.Job) -> Any:

@@ -1,8 +1,8 @@
 """Plants mistakes in mappings and counts what catches them: `hunt.py [--every N] [NAME ...]`.
 
-In turn: `validate`, `validate --prove`, the plan of a checkpoint that the right mapping fits, what
-comes of it (`record`), what comes of the way back from that and from what transformers saves of it,
-and the plans for configs that are `altered` in a word. What survives all of them is printed.
+In turn: `validate`, the plan of checkpoints that the right mapping fits, `validate --prove`, what
+comes of those (`record`), what comes of the way back from that and from what transformers saves of
+it, and the plans for checkpoints that are `altered` in a word. What survives all is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from mapengine.planning.example import example_settings
 from mutants.altered import Altered, altered
 from mutants.mistakes import Mutant, mutants
 
-CATCHERS = ("validate", "prove", "plan", "record", "back", "altered")
+CATCHERS = ("validate", "plan", "prove", "record", "back", "altered")
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,16 @@ class Leg:
     job: api.Job
     wanted: Path
 
-    def catches(self, mapping: Any, scratch: Path) -> str | None:
-        """What a mistake in the mapping shows in, where it does."""
-        varied = replace(mapping, example=self.example)
-        job = replace(self.job, mapping=varied)
+    def planned(self, mapping: Any) -> tuple[api.Job, api.Plan] | None:
+        """The conversion by a mapping that may have a mistake; None if it is refused."""
+        job = replace(self.job, mapping=replace(mapping, example=self.example))
         try:
-            planned = api.plan(job)
+            return job, api.plan(job)
         except MapengineError:
-            return "plan"
+            return None
+
+    def catches(self, job: api.Job, planned: api.Plan, scratch: Path) -> str | None:
+        """What a mistake shows in, once it is planned with."""
         with tempfile.TemporaryDirectory(dir=scratch) as made:
             out = Path(made, "out")
             try:
@@ -164,8 +167,8 @@ def altered_legs(legs: Sequence[Leg], data: Any, folder: Path) -> Callable[[], l
     return made
 
 
-def _ignored(data: Any, reverse: bool) -> list[str]:
-    ignored: list[str] = data["target" if reverse else "source"].get("ignore", {}).get("config", [])
+def _ignored(data: Any, reverse: bool) -> dict[str, list[str]]:
+    ignored: dict[str, list[str]] = data["target" if reverse else "source"].get("ignore", {})
     return ignored
 
 
@@ -180,11 +183,15 @@ def caught_by(
         return "validate"
     if check_mapping(mapping) or api.validate(mapping):
         return "validate"
+    plans = list(takewhile(bool, (leg.planned(mapping) for leg in legs)))
+    if len(plans) < len(legs):
+        return "plan"
     try:
         api.prove(mapping)
     except MapengineError:
         return "prove"
-    if caught := next((c for leg in legs if (c := leg.catches(mapping, scratch))), None):
+    made = ((leg, plan) for leg, plan in zip(legs, plans, strict=True) if plan)
+    if caught := next((c for leg, plan in made if (c := leg.catches(*plan, scratch))), None):
         return caught
     return "altered" if any(one.catches(mapping) for one in others()) else "nothing"
 
@@ -200,18 +207,12 @@ def hunt(name: str, every: int) -> list[tuple[str, str]]:
         examples = list(legs_of_example(mapping, home / "example"))
         legs += examples
         others = altered_legs(examples, data, home / "altered")
-        wrong = [leg for leg in legs if leg.catches(mapping, home)]
+        wrong = [leg for leg in legs if leg.catches(*(leg.planned(mapping) or ()), home)]
         assert not wrong, wrong
         return [
-            (f"{name}: {mutant.what}", caught_by(mutant, legs, others, home))
+            (mutant.what, caught_by(mutant, legs, others, home))
             for mutant in list(mutants(data))[::every]
         ]
-
-
-def _all(names: list[str], every: int, workers: int) -> Iterator[tuple[str, str]]:
-    with ProcessPoolExecutor(workers) as pool:
-        for found in pool.map(hunt, names, [every] * len(names)):
-            yield from found
 
 
 def main() -> None:
@@ -222,10 +223,17 @@ def main() -> None:
     arguments = parser.parse_args()
     names = arguments.names or sorted(api.shipped_mappings())
     started, counts = time.monotonic(), Counter[str]()
-    for what, caught in _all(names, arguments.every, arguments.workers):
-        counts[caught] += 1
-        if caught == "nothing":
-            print(what, flush=True)
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        of_each = pool.map(hunt, names, [arguments.every] * len(names))
+        for name, found in zip(names, of_each, strict=True):
+            counts.update(caught for _, caught in found)
+            survivors = [what for what, caught in found if caught == "nothing"]
+            print(
+                f"{name}: {len(found) - len(survivors)} of {len(found)}",
+                *survivors,
+                sep="\n  ",
+                flush=True,
+            )
     total, alive = counts.total(), counts["nothing"]
     print(f"{total - alive} of {total} mistakes caught in {time.monotonic() - started:.0f} s")
     print(", ".join(f"{catcher} {counts[catcher]}" for catcher in CATCHERS))

@@ -42,6 +42,8 @@ def _rules(data: Any, names: Sequence[str]) -> Iterator[tuple[list[Any], str, An
                 yield from _typed(at, body, {"when": _negated(body.get("when"))})
                 continue
             for what, other in _keys(key):
+                if what.startswith("sources") and body.get("ops", [None])[0] == "same":
+                    continue  # which are the same in any order
                 yield at, what, _written(other, body)
             if i + 1 < len(parsed) and "scope" not in parsed[i + 1][1]:
                 yield from _swapped(path, rules, i, parsed)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors.torch import load_file
 
 from mapengine import api
 from mapengine.language.document import read_document
@@ -12,7 +13,7 @@ from mutants.altered import altered
 RIGHT = """\
 mapengine: 1
 name: m
-source: {config: params.json, tensors: model.safetensors, ignore: {config: [old]}}
+source: {config: params.json, tensors: model.safetensors, ignore: {config: [old], tensors: [gone.]}}
 target: {config: config.json, tensors: model.safetensors}
 config:
   rows: n
@@ -22,6 +23,7 @@ config:
 tensors: [w: {shape: [rows]}]
 example: {rows: 3}
 """
+IGNORED = {"config": ["old"], "tensors": ["gone."]}
 
 
 def read(text):
@@ -35,10 +37,11 @@ def checkpoints(tmp_path):
     path = tmp_path / "source" / "params.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base": 5}))
     job = api.Job(mapping, tmp_path / "source", values=values)
-    return list(altered(job, ["old"], tmp_path / "altered"))
+    return list(altered(job, IGNORED, tmp_path / "altered"))
 
 
 def test_each_word_is_another_and_gone_and_what_is_ignored_is_there(checkpoints):
+    *checkpoints, more = checkpoints
     given = [json.loads((one.job.source / "params.json").read_text()) for one in checkpoints]
     fp8 = {"kind": "fp8"}
     assert given == [
@@ -50,6 +53,8 @@ def test_each_word_is_another_and_gone_and_what_is_ignored_is_there(checkpoints)
         {"n": 3, "q": fp8},
         {"n": 3, "q": fp8, "base": 5, "old": "x"},
     ]
+    assert load_file(more.job.source / "model.safetensors").keys() == {"w", "gone.x"}
+    assert more.planned == checkpoints[-1].planned
     planned = [one.planned and one.planned[0]["config.json"] for one in checkpoints]
     q = {"q": fp8, "n": 3}
     assert planned == [
@@ -69,6 +74,7 @@ def test_each_word_is_another_and_gone_and_what_is_ignored_is_there(checkpoints)
         ("source: q.kind", "source: q.kindx"),
         ("default: 10", "default: 11"),
         ("[old]", "[]"),
+        ("[gone.]", "[]"),
     ],
 )
 def test_a_mistake_that_a_right_config_does_not_show_is_seen(checkpoints, right, wrong):
