@@ -13,15 +13,11 @@ import os
 import signal
 import sys
 import traceback
-from typing import TYPE_CHECKING
 
 import click
 
 from mapengine import __version__
-from mapengine.commands.output import print_json, print_problems
-
-if TYPE_CHECKING:
-    from mapengine.errors import MapengineError
+from mapengine.commands.output import fail
 
 COMMANDS = (
     "run",
@@ -30,6 +26,7 @@ COMMANDS = (
     "explain",
     "rule",
     "inspect",
+    "diff",
     "verify",
     "infer",
     "init",
@@ -78,16 +75,6 @@ def cli(debug: bool) -> None:
 
     A mapping is a YAML file; those that ship are known by name too (`mapengine list`).
     """
-
-
-def _fail(error: MapengineError) -> int:
-    if "--json" in sys.argv:
-        from mapengine.report.problems import problem_dict
-
-        print_json({"format_version": "1.0", "problems": [problem_dict(p) for p in error.problems]})
-    else:
-        print_problems(error.problems, err=True)
-    return error.exit_code
 
 
 def main() -> None:
@@ -141,7 +128,7 @@ def invoke() -> int:
         error.show()
         return 2
     except MapengineError as error:
-        return _fail(error)
+        return fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2

@@ -29,10 +29,11 @@ def fold(keys: Iterable[str]) -> list[tuple[str, int]]:
 def suggest_key(key: str, keys: Iterable[str]) -> str:
     """`did you mean 'norm.weight'?`, of keys that differ from it in more than numbers."""
     others = (pattern for pattern, _ in fold(keys))
-    return suggest(key, (one for one in others if _without_numbers(one) != _without_numbers(key)))
+    return suggest(key, (one for one in others if without_numbers(one) != without_numbers(key)))
 
 
-def _without_numbers(key: str) -> str:
+def without_numbers(key: str) -> str:
+    """The same for all keys, and patterns of keys, that differ in numbers alone."""
     return re.sub(r"[0-9]+|\{[^}]*\}", "#", key)
 
 

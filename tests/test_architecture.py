@@ -12,7 +12,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 MEANING = ("language", "binding", "planning", "explanation", "ops", "views", "axes", "errors",
            "specs", "fold", "codes")  # fmt: skip
-BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters")
+BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters",
+         "comparison")  # fmt: skip
 DOORS = ("cli", "commands", "api", "report")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}
 FAMILIES = re.compile(

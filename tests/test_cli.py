@@ -36,7 +36,7 @@ def example(tmp_path_factory):
 LIGHT = [
     "--help", "--version", "run --help", f"validate {MAPPING}", "list", "schema",
     f"explain {MAPPING} norm.weight", f"explain {MAPPING} heads --reverse", "explain ops.split",
-    "rule ME301", "env",
+    "rule ME301", "env", f"diff {MAPPING} {MAPPING}",
 ]  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """What `--json` prints is what `docs/json/` says: every word, and no other."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
+from safetensors.torch import load_file, save_file
 
 from mapengine.cli import COMMANDS, cli
 
@@ -30,6 +32,10 @@ def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("example")
     done = CliRunner().invoke(cli, ["run", "mixtral", "-o", str(folder / "converted")])
     assert done.exit_code == 0, done.output
+    shutil.copytree(folder / "converted", folder / "wide")
+    tensors = load_file(folder / "wide" / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"].float() * float("inf")
+    save_file(tensors, folder / "wide" / "model.safetensors")
     return folder
 
 
@@ -60,6 +66,10 @@ def wrong(name, told):
         ("explain", "explain deepseek_v3 model.embed_tokens.weight"),
         ("inspect", "inspect {folder}/converted"),
         ("inspect", "inspect {folder}"),
+        ("diff", "diff {folder}/converted {folder}/converted-source"),
+        ("diff", "diff {folder}/converted {folder}/wide --values"),
+        ("diff", "diff mixtral mistral"),
+        ("diff", "diff litgpt_pythia gpt_neox"),
         ("verify", "verify {folder}"),
         ("infer", "infer {folder}/converted-source {folder}/converted"),
         ("init", "init -s {folder}/converted-source -t {folder}/converted"),

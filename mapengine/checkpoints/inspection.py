@@ -102,7 +102,7 @@ def inspect(folder: str | Path) -> Inspection:
         groups=tuple(key_groups(tensors)),
         dtypes={dtype: _total(specs) for dtype, specs in sorted(by_dtype.items())},
         total=_total(stored.spec for _, stored in tensors),
-        configs=tuple(sorted(name for name in read.names if _is_config(name))),
+        configs=tuple(sorted(name for name in read.names if is_config(name))),
         indexes=tuple(read.indexes),
         problems=(*read.problems, *index_problems(read)),
     )
@@ -179,5 +179,6 @@ def _total(specs: Iterable[TensorSpec]) -> Total:
     return Total(len(listed), sum(s.numel for s in listed), sum(s.nbytes for s in listed))
 
 
-def _is_config(name: str) -> bool:
+def is_config(name: str) -> bool:
+    """Whether a file is one that says what a model is, by its name."""
     return name == "params.json" or name.endswith("config.json")

@@ -61,6 +61,14 @@ SETTINGS = click.option(
     "--set", "values", multiple=True, callback=_settings, metavar="NAME=VALUE",
     help="A config name's value; beats the files. May be given again.",
 )  # fmt: skip
+MEMORY = click.option(
+    "--memory", default="512MB", show_default=True, callback=_size,
+    help="The most that is allocated, beside the interpreter and its libraries.",
+)  # fmt: skip
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1, 256),
+    help="Threads.  [default: cores + 1, or cores if unsynced]",
+)  # fmt: skip
 _JOB_OPTIONS = (
     click.argument("mapping", shell_complete=mapping_names),
     click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
@@ -81,10 +89,8 @@ _JOB_OPTIONS = (
                  help="The format of the files written.  [default: as the mapping says]"),
     click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
                  help="The most that one file holds; 1GB is 10⁹ bytes."),
-    click.option("--memory", default="512MB", show_default=True, callback=_size,
-                 help="The most that is allocated, beside the interpreter and its libraries."),
-    click.option("--workers", type=click.IntRange(1, 256),
-                 help="Threads.  [default: cores + 1, or cores if unsynced]"),
+    MEMORY,
+    WORKERS,
 )  # fmt: skip
 
 

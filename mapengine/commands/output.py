@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from mapengine.errors import Problem
+    from mapengine.errors import MapengineError, Problem
 
 
 def print_json(value: Any) -> None:
@@ -28,3 +28,14 @@ def print_problems(problems: Sequence[Problem], err: bool) -> None:
 
 def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def fail(error: MapengineError) -> int:
+    """Tells what is wrong, as JSON where that was asked for; what to exit with."""
+    if "--json" in sys.argv:
+        from mapengine.report.problems import problem_dict
+
+        print_json({"format_version": "1.0", "problems": [problem_dict(p) for p in error.problems]})
+    else:
+        print_problems(error.problems, err=True)
+    return error.exit_code

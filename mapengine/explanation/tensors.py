@@ -12,6 +12,7 @@ from mapengine.binding.inventory import Address
 from mapengine.errors import Problem
 from mapengine.explanation.known import Known
 from mapengine.language.mapping import OpCall, Rule
+from mapengine.ops import Op
 from mapengine.planning.budget import leaves
 from mapengine.planning.coverage import drop_absent
 from mapengine.planning.expand import Family, Step
@@ -118,7 +119,7 @@ def _explained(
     binding, changes = known.binding, list[Change]()
     undone = binding.read.name != "source"
 
-    def watch(call: OpCall, before: Family[Any], after: Family[Any]) -> None:
+    def watch(call: OpCall, op: Op, before: Family[Any], after: Family[Any]) -> None:
         changes.append(Change(call, undone, _specs(before), _specs(after)))
 
     marked = _marked(step, binding)

@@ -41,7 +41,7 @@ class Lowered:
     problems: tuple[Problem, ...]
 
 
-Watch = Callable[[OpCall, Family[Any], Family[Any]], None]
+Watch = Callable[[OpCall, Op, Family[Any], Family[Any]], None]
 """Told of each op that is done: the tensors before and after it."""
 
 
@@ -145,7 +145,7 @@ class _Lowering:
             if isinstance(op, Unpad):
                 self._leave_out(step, call, op, family.members)
             if self.watch is not None:
-                self.watch(call, family, after)
+                self.watch(call, op, family, after)
             return after
         except OpError as error:
             problem = error.at(call.where, call.path)
