@@ -89,6 +89,8 @@ def storage_named_by(identity: object) -> Storage:
     _, kind, key, device, count = identity[:5]
     if not isinstance(kind, StorageType) or not isinstance(device, str) or not is_count(count):
         raise FormatError("ME503", "its pickle has a malformed storage")
+    if is_count(key):
+        key = str(key)  # as those write it that save a file tensor by tensor
     if not isinstance(key, str):
         raise FormatError("ME503", "its pickle has a malformed storage")
     # it becomes a member's name

@@ -9,6 +9,7 @@ import torch
 from mapengine.formats import FORMATS
 from mapengine.specs import DTYPES
 
+from . import pickles
 from .files import described, flipped, read_back, refusal, same, saved, survives
 
 TORCH = FORMATS["torch"]
@@ -34,6 +35,16 @@ STATES = {
     "odd names": {"": torch.ones(1), "é\n": torch.ones(2), "z" * 300: torch.ones(3)},
     "large numbers": {"far": torch.arange(70_000)[65_536:], "wide": torch.empty(0, 2**40)},
 }
+
+
+def test_the_key_of_a_storage_may_be_a_number():
+    """As LitGPT writes it, tensor by tensor; torch reads that too."""
+    stored = pickles.storage(key=pickles.number(0))
+    state = pickles.pickled(pickles.dict_of(x=pickles.tensor(stored=stored)))
+    version = (("archive/version", b"3\n"),)
+    data = pickles.archive(state, {"0": torch.arange(4.0).numpy().tobytes()}, members=version)
+    assert torch.equal(torch.load(io.BytesIO(data), weights_only=True)["x"], torch.arange(4.0))
+    assert same(read_back(data, described(data).tensors["x"]), torch.arange(4.0))
 
 
 def recompressed(data: bytes, method: int) -> bytes:
