@@ -97,16 +97,9 @@ def _ruled(solved: Sequence[Solved], indices: Indices) -> list[Rule]:
     first = solved[0].instance
     columns = _Columns.of(solved).values
     sides = {"source": first.sources, "target": first.targets}
-    coordinates: dict[str, list[int]] = {}
-    for at, values in sorted(columns.items(), key=lambda item: item[0][0] == "source"):
-        index = indices.of(_place(at, sides))
-        if index is None or (at[0] == "source" and index.name not in coordinates):
-            if len(set(values)) > 1:
-                return _one_by_one(solved, indices)
-            continue
-        own = [value - index.offset for value in values]
-        if coordinates.setdefault(index.name, own) != own:
-            return _one_by_one(solved, indices)
+    coordinates = _coordinates(columns, sides, indices)
+    if coordinates is None:
+        return _one_by_one(solved, indices)
     conditions = _conditions(coordinates, indices)
     if conditions is None:
         return _one_by_one(solved, indices)
@@ -115,6 +108,28 @@ def _ruled(solved: Sequence[Solved], indices: Indices) -> list[Rule]:
     right = tuple(_text("target", family, indices, counted) for family in first.targets)
     ops = tuple(indices.named(op) for op in solved[0].ops)
     return [Rule(left, right, ops, tuple(solved), conditions)]
+
+
+def _coordinates(
+    columns: dict[tuple[str, int, int], list[int]], sides: dict[str, tuple[Family, ...]],
+    indices: Indices,
+) -> dict[str, list[int]] | None:  # fmt: skip
+    """The values of each index that both sides have; None where other numbers vary."""
+    found: dict[str, dict[str, list[int]]] = {"source": {}, "target": {}}
+    loose: list[tuple[str, list[int]]] = []
+    for at, values in columns.items():
+        index = indices.of(_place(at, sides))
+        own = [value - index.offset for value in values] if index else values
+        if index is None or found[at[0]].setdefault(index.name, own) != own:
+            loose.append(("", values))
+        else:
+            loose.append((index.name, values))
+    both = {
+        n for n, v in found["target"].items() if not sides["source"] or found["source"].get(n) == v
+    }
+    if any(name not in both and len(set(values)) > 1 for name, values in loose):
+        return None
+    return {name: values for name, values in found["target"].items() if name in both}
 
 
 def _conditions(

@@ -120,6 +120,17 @@ def test_a_layer_that_is_another_kind_has_a_rule_of_its_own(tmp_path):
     assert "when: layer >= 1" in found.text and "when: layer < 1" in found.text
 
 
+def test_a_number_that_stands_on_one_side_alone_is_no_loop(tmp_path):
+    source, target = {}, {}
+    for stage, depth in enumerate((3, 2)):
+        for layer in range(depth):
+            w = noise(HIDDEN, FFN + stage)
+            source[f"block{stage + 1}.{layer}.w"] = w
+            target[f"model.block.{stage}.{layer}.weight"] = w
+    found = inferred(tmp_path, source, target)
+    assert found.complete and found.rules == 2
+
+
 def test_equal_tensors_are_paired_by_their_keys_and_called_a_tie(tmp_path):
     source, target = one_layer(turned)
     for layer in range(LAYERS):
