@@ -64,6 +64,8 @@ class Job:
     layout that is read, where it cannot be told from the files, or the one that is written. With
     `reverse` the folder `source` holds the mapping's target, and its source is written. With `then`
     what comes of it goes through that mapping too, forwards or backwards, and is never written.
+    Links that lead out of the source are refused, save those of the Hub's cache, unless
+    `follow_links`.
 
     With `adapter`, a folder of PEFT's, that is converted, and `source` is the model it was made
     for: nothing but its config is read, and it may be None where `values` say the sizes.
@@ -83,6 +85,7 @@ class Job:
     then_reverse: bool = False
     adapter: PathLike | None = None
     base_model: str | None = None
+    follow_links: bool = False
 
     @property
     def folder(self) -> Path:
@@ -144,7 +147,7 @@ def plan(job: Job) -> Plan:
         model = None if job.source is None else Path(job.source)
         return plan_adapter(
             mapping, Path(job.adapter), model, job.settings, job.chosen, job.read, job.options,
-            job.base_model,
+            job.base_model, job.follow_links,
         )  # fmt: skip
     if job.then is not None:
         from mapengine.planning.composition import followed
@@ -152,7 +155,8 @@ def plan(job: Job) -> Plan:
         second = load(job.then)
         one, two = job.parted(mapping, second)
         return followed(plan(one), second, two.settings, two.chosen, two.read, job.options)
-    inventory = take_inventory(job.folder, mapping, mapping.sides[job.read])
+    side = mapping.sides[job.read]
+    inventory = take_inventory(job.folder, mapping, side, follow_links=job.follow_links)
     binding = choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
     return make_plan(binding, job.options)
 
@@ -186,6 +190,7 @@ def run(
         overwrite=overwrite,
         restart=restart,
         hash=hash,
+        follow_links=job.follow_links,
         progress=progress,
     )
 
@@ -248,7 +253,8 @@ def explain(job: Job, name: str) -> list[Explained]:
 
     mapping, inventory = load(job.mapping), None
     if job.source is not None:
-        inventory = take_inventory(job.folder, mapping, mapping.sides[job.read])
+        side = mapping.sides[job.read]
+        inventory = take_inventory(job.folder, mapping, side, follow_links=job.follow_links)
     return ask(mapping, inventory, job.settings, job.chosen, job.read, name)
 
 

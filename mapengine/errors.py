@@ -120,9 +120,17 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 def printable(text: str) -> str:
     """`text` with control, bidirectional and unpaired characters escaped, newlines kept."""
-    return "".join(
-        c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def one_line(text: str) -> str:
+    """`text` escaped as `printable` does, newlines too.
+
+    Or a key could begin a line that looks as if we had said it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def on_one_line(text: str, width: int) -> str:

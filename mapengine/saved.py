@@ -22,8 +22,10 @@ _PATHS = ("mapping", "source", "then", "adapter")
 def saved_job(job: Job, plan: Plan) -> dict[str, Any]:
     """What a saved plan says beside the plan. Paths are absolute: it may be run from elsewhere."""
     from mapengine.checkpoints.identity import identity, times
+    from mapengine.checkpoints.links import SourceFolder
 
-    of_run = {**identity(plan, job.folder, hash=False), **times(plan)}
+    source = SourceFolder(job.folder, job.follow_links)
+    of_run = {**identity(plan, source, hash=False), **times(plan)}
     return {"job": _job_dict(job), "identity": of_run}
 
 

@@ -29,6 +29,14 @@ SUFFIXES = {
 }
 """The format that the suffix of a tensor file promises."""
 
+_LONGEST_NAME = 255  # bytes, on nearly every file system
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file in a folder, and leads nowhere else."""
+    length = len(name.encode(errors="surrogatepass"))
+    return name not in ("", ".", "..") and not set(name) & set("/\\\0") and length <= _LONGEST_NAME
+
 
 @dataclass(frozen=True, slots=True)
 class DType:

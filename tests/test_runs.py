@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mapengine import api
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import MOST_OPEN, SourceFiles
 from mapengine.errors import CheckpointError, OutputError
 from mapengine.executors.local import run_local
@@ -163,7 +164,10 @@ def test_a_file_in_use_stays_open_however_many_others_are_read():
         api.Job(mapping(f"dims: {{i: {2 * MOST_OPEN}}}\ntensors: ['w.{{i}}']\n"), "in")
     )
     contents = planned.binding.names.inventory.files
-    with SourceFiles(Path("in"), contents) as files, files.opened("0.safetensors") as one:
+    with (
+        SourceFiles(SourceFolder(Path("in")), contents) as files,
+        files.opened("0.safetensors") as one,
+    ):
         for i in range(1, 2 * MOST_OPEN):
             with files.opened(f"{i}.safetensors") as other:
                 assert os.fstat(other).st_ino == Path(f"in/{i}.safetensors").stat().st_ino

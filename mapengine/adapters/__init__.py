@@ -23,6 +23,7 @@ def plan_adapter(
     read: str,
     options: Options,
     base_model: str | None,
+    follow_links: bool = False,
 ) -> Plan:
     """What becomes of the adapter in `folder`, which is of the side that is read.
 
@@ -33,12 +34,15 @@ def plan_adapter(
     from mapengine.adapters.reading import read_adapter
     from mapengine.binding.inventory import Inventory
     from mapengine.checkpoints.folder import take_inventory
+    from mapengine.checkpoints.links import SourceFolder
 
-    adapter = read_adapter(folder)
+    adapter = read_adapter(folder, follow_links)
     inventory = Inventory("the adapter's model, for there is no --source", frozenset())
     if model is not None:
-        inventory = take_inventory(model, mapping, mapping.sides[read], indexes=False)
-    with identities(folder, adapter) as identity:
+        inventory = take_inventory(
+            model, mapping, mapping.sides[read], indexes=False, follow_links=follow_links
+        )
+    with identities(SourceFolder(folder, follow_links), adapter) as identity:
         return fitted(
             mapping, adapter, inventory, settings, identity,
             layout=layout, read=read, options=options, base_model=base_model,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
 from mapengine.adapters.factors import Identity
 from mapengine.adapters.reading import Adapter
 from mapengine.checkpoints.gather import Reader
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.planning.budget import SMALLEST, Budget
 from mapengine.planning.pieces import pieces
@@ -20,7 +20,7 @@ from mapengine.views import View
 
 
 @contextmanager
-def identities(folder: Path, adapter: Adapter) -> Iterator[Identity]:
+def identities(folder: SourceFolder, adapter: Adapter) -> Iterator[Identity]:
     """The dtype, shape and digest of a tensor of the adapter. Files may not have changed."""
     budget = Budget(SMALLEST)
     known: dict[int, tuple[str, str]] = {}

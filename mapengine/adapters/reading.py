@@ -72,7 +72,7 @@ class Adapter:
     whole: Mapping[str, StoredTensor]
 
 
-def read_adapter(folder: Path) -> Adapter:
+def read_adapter(folder: Path, follow_links: bool = False) -> Adapter:
     """Raises `CheckpointError` with all that is wrong with it, or not supported."""
     names = storage.list_files(folder)
     file = next((name for name in FILES.values() if name in names), None)
@@ -81,8 +81,8 @@ def read_adapter(folder: Path) -> Adapter:
     if file is None or missing:
         message = f"there is no {' and no '.join(missing)} in {folder}"
         raise CheckpointError(Problem("ME511", message, help="--adapter names a folder of PEFT's"))
-    config = AdapterConfig.read(read_json(folder / ADAPTER_CONFIG))
-    contents = describe_file(folder / file)
+    config = AdapterConfig.read(read_json(folder / ADAPTER_CONFIG, follow_links))
+    contents = describe_file(folder / file, follow_links)
     return _read(config, file, contents)
 
 

@@ -17,6 +17,7 @@ from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.finished import finished
 from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
 from mapengine.checkpoints.identity import identity, times
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.shards import Done, Progress, write_shards
 from mapengine.checkpoints.workspace import Workspace, workspace
 from mapengine.errors import OutputError, Problem
@@ -57,6 +58,7 @@ def run_plan(
     overwrite: bool = False,
     restart: bool = False,
     hash: bool = False,
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Result:
     """Writes the checkpoint a plan describes. Until it is whole, `output` is what it was before.
@@ -70,7 +72,8 @@ def run_plan(
     Raises `OutputError` before anything is written where the output cannot be, and after that for a
     disk that fails; `PlanError` where a value does not survive an op.
     """
-    of_run = identity(plan, source, hash)
+    folder = SourceFolder(source, follow_links)
+    of_run = identity(plan, folder, hash)
     try:
         storage.check_output(output, source, overwrite)
         with workspace(
@@ -82,15 +85,15 @@ def run_plan(
                 return replace(_result(plan, output, files, len(plan.shards)), was_finished=True)
             if problem := storage.occupied(output, overwrite):
                 raise OutputError(problem)
-            _check_before(plan, source, place, hash)
+            _check_before(plan, folder, place, hash)
             for shard in plan.shards:
                 if progress and shard.name in place.kept:
                     progress(Done(shard, shard.nbytes, len(shard.tensors)))
             write_shards(
-                plan, source, place, workers=workers or default_workers(sync), memory=memory,
+                plan, folder, place, workers=workers or default_workers(sync), memory=memory,
                 hash=hash, progress=progress,
             )  # fmt: skip
-            files = _write_beside(plan, source, place, of_run, hash)
+            files = _write_beside(plan, folder, place, of_run, hash)
             place.publish()
             return _result(plan, output, files, len(place.kept))
     except OSError as error:
@@ -106,9 +109,9 @@ def _result(plan: Plan, output: Path, files: dict[str, int], kept: int) -> Resul
     return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written, kept)
 
 
-def _check_before(plan: Plan, source: Path, place: Workspace, hash: bool) -> None:
+def _check_before(plan: Plan, source: SourceFolder, place: Workspace, hash: bool) -> None:
     """Raises where there is no room for what is left, or bytes of the source are damaged."""
-    beside = sum((source / name).stat().st_size for name in plan.companions)
+    beside = sum((source.path / name).stat().st_size for name in plan.companions)
     left = sum(shard.nbytes for shard in plan.shards if shard.name not in place.kept)
     storage.check_space(place.output.parent, left + beside)
     if hash:
@@ -123,7 +126,7 @@ def _failed(error: OSError, state: str) -> OutputError:
 
 
 def _write_beside(
-    plan: Plan, source: Path, place: Workspace, of_run: AnyMapping[str, str], hash: bool
+    plan: Plan, source: SourceFolder, place: Workspace, of_run: AnyMapping[str, str], hash: bool
 ) -> dict[str, int]:
     """Writes all but the shards, the receipt last; every file of the output and its size."""
     _write_companions(plan, source, place.new)
@@ -142,15 +145,20 @@ def _sha256(place: Workspace) -> dict[str, Any]:
     told = place.journal.read()
     of_shards = {n: one.sha256 for n, one in told.finished.items() if one.sha256} if told else {}
     others = [path for path in sorted(place.new.iterdir()) if path.name not in of_shards]
-    files = {path.name: hashes(path, {})["file"] for path in others}
+    files = {path.name: _file_hash(path) for path in others}
     files |= {name: one["file"] for name, one in of_shards.items()}
     tensors = [one["tensors"] for one in of_shards.values()]
     return {"files": files, "tensors": {k: digest for one in tensors for k, digest in one.items()}}
 
 
-def _write_companions(plan: Plan, source: Path, folder: Path) -> None:
+def _file_hash(path: Path) -> str:
+    with storage.open_file(path) as file:
+        return str(hashes(file, {})["file"])
+
+
+def _write_companions(plan: Plan, source: SourceFolder, folder: Path) -> None:
     for name in plan.companions:
-        with storage.open_file(source / name) as file, (folder / name).open("xb") as copy:
+        with source.open(name) as file, (folder / name).open("xb") as copy:
             shutil.copyfileobj(file, copy)
 
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from mapengine.binding.inventory import Inventory, wildcard_match
 from mapengine.checkpoints import storage
-from mapengine.errors import CheckpointError, MapengineError, Problem, on_one_line
-from mapengine.fold import fold
+from mapengine.checkpoints.indexes import check_index, concerns
+from mapengine.checkpoints.links import open_file
+from mapengine.errors import CheckpointError, MapengineError, Problem
 from mapengine.formats import recognise
 from mapengine.formats.json_bounds import MOST_PARTS, has_too_many_parts
 from mapengine.language.expression_syntax import CONFIG_QUESTIONS
@@ -25,14 +24,17 @@ from mapengine.language.scalars import MAX_NUMBER_LENGTH
 from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents
 
 _HEAD = 4096
-_SHOWN = 20
-_WIDTH = 200
 MAX_DEPTH = 64
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
 
 def take_inventory(
-    folder: Path, mapping: MappingFile, side: Side, *, indexes: bool = True
+    folder: Path,
+    mapping: MappingFile,
+    side: Side,
+    *,
+    indexes: bool = True,
+    follow_links: bool = False,
 ) -> Inventory:
     """Names, headers and configs of a folder, as far as any layout of the side wants them.
 
@@ -45,14 +47,18 @@ def take_inventory(
     configs: dict[str, Any] = {}
     for name in sorted(_tensor_files(side, names)):
         with _collecting(problems, folder / name):
-            files[name] = describe_file(folder / name)
+            files[name] = describe_file(folder / name, follow_links)
     for name in sorted(_config_files(mapping, side) & names - files.keys()):
         with _collecting(problems, folder / name):
-            configs[name] = _read_config(folder / name)
+            configs[name] = _read_config(folder / name, follow_links)
+    for name in sorted(names.intersection(mapping.files)):
+        with _collecting(problems, folder / name):
+            open_file(folder / name, follow_links).close()
     for name in sorted(name for name in names if name.endswith(INDEX_SUFFIX)):
-        if indexes and _concerns(name, files):
+        if indexes and concerns(name, files):
             with _collecting(problems, folder / name):
-                problems += check_index(read_json(folder / name), name, names, files)
+                index = read_json(folder / name, follow_links)
+                problems += check_index(index, name, names, files)
     if problems:
         raise CheckpointError(*problems)
     return Inventory(str(folder), names, files, configs)
@@ -100,9 +106,9 @@ def _config_files(mapping: MappingFile, side: Side) -> set[str]:
     return {main.file for main in mains if main} | {name for name in others | asked if name}
 
 
-def describe_file(path: Path) -> FileContents:
+def describe_file(path: Path, follow_links: bool = False) -> FileContents:
     """What a tensor file holds, whatever its format. Raises `CheckpointError`."""
-    with storage.open_file(path) as file:
+    with open_file(path, follow_links) as file:
         head = file.read(_HEAD)
         format = recognise(path.name, head)
         if format is None:
@@ -113,7 +119,7 @@ def describe_file(path: Path) -> FileContents:
         return replace(format.describe(file, path.name), stamp=storage.stamp(file))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, follow_links: bool = False) -> Any:
     """A JSON file; a key given twice, and NaN, are refused. Raises `CheckpointError`."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def read_json(path: Path) -> Any:
         return read
 
     try:
-        text = storage.read_text(path)
+        text = read_text(path, follow_links)
         if has_too_many_parts(text):
             raise ValueError(f"it has more than {MOST_PARTS:,} parts")
         value = json.loads(
@@ -142,6 +148,12 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise CheckpointError(Problem("ME516", _bad(path, _why(error)))) from None
     return value
+
+
+def read_text(path: Path, follow_links: bool = False) -> str:
+    """The whole of a small text file. Raises `CheckpointError`."""
+    with open_file(path, follow_links) as file:
+        return storage.read_text(file, path)
 
 
 def _bad(path: Path, why: str) -> str:
@@ -188,75 +200,11 @@ def _constant(word: str) -> float:
     return float(word.replace("Infinity", "inf"))
 
 
-def _read_config(path: Path) -> Any:
+def _read_config(path: Path, follow_links: bool) -> Any:
     if path.suffix in SUFFIXES:
-        return describe_file(path).objects
+        return describe_file(path, follow_links).objects
     if path.suffix not in (".yaml", ".yml"):
-        return read_json(path)
+        return read_json(path, follow_links)
     from mapengine.language.document import read_document
 
-    return read_document(storage.read_text(path), path.name).data
-
-
-def _concerns(index: str, files: Mapping[str, FileContents]) -> bool:
-    """Whether an index speaks of one of these files, by name."""
-    stem, _, suffix = index.removesuffix(INDEX_SUFFIX).rpartition(".")
-    return any(name.startswith(f"{stem}-") and name.endswith(suffix) for name in files)
-
-
-def check_index(
-    index: Any, name: str, names: Iterable[str], files: Mapping[str, FileContents]
-) -> Iterator[Problem]:
-    """What an index says that its folder does not bear out."""
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
-        yield Problem("ME514", f"{name} has no weight_map of keys to file names")
-        return
-    listed = set(weight_map.values())
-    outside = sorted(file for file in listed if file in (".", "..") or set(file) & set("/\\\0"))
-    if outside:
-        yield Problem("ME514", f"{name} points outside its folder: {outside[0][:_WIDTH]!r}")
-        return
-    if elsewhere := [k for k, file in weight_map.items() if PurePath(file).suffix not in SUFFIXES]:
-        told = on_one_line(weight_map[elsewhere[0]], _WIDTH)
-        message = f"{name} puts {_tensors(len(elsewhere))} in {told}, which is no tensor file"
-        yield Problem("ME514", message)
-        return
-    there = set(names)
-    absent = Counter(file for file in weight_map.values() if file not in there)
-    for file in sorted(absent)[:_SHOWN]:
-        yield Problem("ME511", f"{file} is missing: {name} puts {_tensors(absent[file])} in it")
-    if len(absent) > _SHOWN:
-        message = f"{len(absent) - _SHOWN:,} more files that {name} names are missing"
-        yield Problem("ME511", message)
-    stem, _, suffix = name.removesuffix(INDEX_SUFFIX).rpartition(".")
-    parts = {f for f in files if f.startswith(f"{stem}-") and f.endswith(suffix)} | listed
-    for what, keys in _lies(weight_map, parts & files.keys(), files).items():
-        shown = ", ".join(pattern for pattern, _ in fold(keys)[:4])
-        yield Problem("ME515", f"{name} {what}: {shown} ({_tensors(len(keys))})")
-
-
-def _lies(
-    weight_map: Mapping[str, str], parts: Iterable[str], files: Mapping[str, FileContents]
-) -> dict[str, list[str]]:
-    """The keys that an index puts where they are not, or not where they are, by what is wrong."""
-    astray: dict[str, list[str]] = {}
-    for file in sorted(parts):
-        for key in files[file].tensors:
-            if weight_map.get(key) != file:
-                astray.setdefault(key, []).append(file)
-    wrong: dict[str, list[str]] = {}
-    for key, told in weight_map.items():
-        if told in files and key not in files[told].tensors:
-            found = astray.pop(key, [])
-            so = f", but it is in {found[0]}" if found else ""
-            wrong.setdefault(f"promises what is not in {told}{so}", []).append(key)
-    for key, found in astray.items():
-        if key not in weight_map or weight_map[key] in files:
-            for file in found:
-                wrong.setdefault(f"does not list what is in {file}", []).append(key)
-    return wrong
-
-
-def _tensors(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count} tensors"
+    return read_document(read_text(path, follow_links), path.name).data

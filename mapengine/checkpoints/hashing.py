@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import xxhash
 
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.journal import Finished
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.errors import CheckpointError, MapengineError, Problem
 from mapengine.executors import EXECUTORS, default_workers
 from mapengine.formats import recognise
@@ -19,7 +21,7 @@ from mapengine.specs import FileContents
 _CHUNK = 2**20
 
 
-def hashes(path: Path, tensors: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def hashes(file: BinaryIO, tensors: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     """The SHA-256 of a file and of each of its `tensors`, which lie at an offset, so many bytes.
 
     The file is read once, from its beginning to its end. Raises `OSError`.
@@ -29,17 +31,16 @@ def hashes(path: Path, tensors: Mapping[str, tuple[int, int]]) -> dict[str, Any]
     bounds = sorted((at, at + size, key) for key, (at, size) in tensors.items() if size)
     room = memoryview(bytearray(_CHUNK))
     at = 0
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(room):
-            whole.update(room[:count])
-            while bounds and bounds[0][0] < at + count:
-                start, end, key = bounds[0]
-                inside = room[max(start - at, 0) : min(end - at, count)]
-                of_tensors[key].update(inside)
-                if end > at + count:
-                    break
-                bounds.pop(0)
-            at += count
+    while count := os.preadv(file.fileno(), [room], at):
+        whole.update(room[:count])
+        while bounds and bounds[0][0] < at + count:
+            start, end, key = bounds[0]
+            inside = room[max(start - at, 0) : min(end - at, count)]
+            of_tensors[key].update(inside)
+            if end > at + count:
+                break
+            bounds.pop(0)
+        at += count
     return {
         "file": whole.hexdigest(),
         "tensors": {key: one.hexdigest() for key, one in of_tensors.items()},
@@ -53,18 +54,18 @@ def still_whole(folder: Path, files: Sequence[Finished]) -> Iterable[Finished]:
     return [one for one, good in zip(files, whole, strict=True) if good]
 
 
-def check_sources(folder: Path, files: Mapping[str, FileContents]) -> None:
+def check_sources(source: SourceFolder, files: Mapping[str, FileContents]) -> None:
     """Holds the data of files to the checksums that they state. Raises `CheckpointError`."""
-    problems = EXECUTORS["local"](lambda n: _damage(folder / n), files, default_workers())
+    problems = EXECUTORS["local"](lambda n: _damage(source, n), files, default_workers())
     if found := [problem for one in problems for problem in one]:
         raise CheckpointError(*found)
 
 
-def _damage(path: Path) -> Sequence[Problem]:
+def _damage(source: SourceFolder, name: str) -> Sequence[Problem]:
     try:
-        with storage.open_file(path) as file:
-            if format := recognise(path.name, file.read(16)):
-                format.check(file, path.name)
+        with source.open(name) as file:
+            if format := recognise(name, file.read(16)):
+                format.check(file, name)
     except CheckpointError as error:
         return error.problems
     return ()

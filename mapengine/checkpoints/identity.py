@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from mapengine import __version__
-from mapengine.checkpoints import storage
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.planning.plan import Plan
 from mapengine.specs import FileContents
 
 
-def identity(plan: Plan, source: Path, hash: bool) -> dict[str, str]:
+def identity(plan: Plan, source: SourceFolder, hash: bool) -> dict[str, str]:
     """One digest for each thing that decides what is written, by a name that a user knows.
 
     It does not depend on where the files lie, nor on when. Raises `CheckpointError`.
@@ -27,7 +26,7 @@ def identity(plan: Plan, source: Path, hash: bool) -> dict[str, str]:
         "the source": _digest(
             [
                 {name: _header(file) for name, file in plan.stored.items()},
-                {name: _content(source / name) for name in plan.companions},
+                {name: _content(source, name) for name in plan.companions},
             ]
         ),
         "the plan": plan.fingerprint,
@@ -64,8 +63,8 @@ def _header(file: FileContents) -> Any:
     return [file.size, tensors, file.objects]
 
 
-def _content(path: Path) -> str:
-    with storage.open_file(path) as file:
+def _content(source: SourceFolder, name: str) -> str:
+    with source.open(name) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 

@@ -9,7 +9,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import check_index, describe_file, read_json
+from mapengine.checkpoints.folder import describe_file, read_json
+from mapengine.checkpoints.indexes import check_index
+from mapengine.checkpoints.links import open_file
 from mapengine.errors import MapengineError, Problem
 from mapengine.fold import fold
 from mapengine.formats import recognise
@@ -31,6 +33,11 @@ class Folder:
     files: Mapping[str, FileContents]
     indexes: Mapping[str, Any]
     problems: tuple[Problem, ...]
+    follow_links: bool = False
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of it. Raises `CheckpointError`."""
+        return read_json(self.path / name, self.follow_links)
 
     def listed(self, index: str) -> frozenset[str]:
         """The files an index names; empty where it is malformed, as `check_index` tells."""
@@ -89,16 +96,16 @@ class Inspection:
         return asdict(self)
 
 
-def inspect(folder: str | Path) -> Inspection:
+def inspect(folder: str | Path, follow_links: bool = False) -> Inspection:
     """What a folder holds. Raises `CheckpointError` only where it cannot be listed."""
-    read = read_folder(Path(folder))
+    read = read_folder(Path(folder), follow_links)
     tensors = [pair for contents in read.files.values() for pair in contents.tensors.items()]
     by_dtype: dict[str, list[TensorSpec]] = {}
     for _, stored in tensors:
         by_dtype.setdefault(stored.spec.dtype, []).append(stored.spec)
     return Inspection(
         folder=str(folder),
-        files=tuple(_summary(read.path / name, contents) for name, contents in read.files.items()),
+        files=tuple(_summary(read, name, contents) for name, contents in read.files.items()),
         groups=tuple(key_groups(tensors)),
         dtypes={dtype: _total(specs) for dtype, specs in sorted(by_dtype.items())},
         total=_total(stored.spec for _, stored in tensors),
@@ -108,7 +115,7 @@ def inspect(folder: str | Path) -> Inspection:
     )
 
 
-def read_folder(path: Path) -> Folder:
+def read_folder(path: Path, follow_links: bool = False) -> Folder:
     """The headers of every tensor file of a folder, whatever its name."""
     names = storage.list_files(path)
     files: dict[str, FileContents] = {}
@@ -117,12 +124,12 @@ def read_folder(path: Path) -> Folder:
     for name in sorted(names):
         try:
             if PurePath(name).suffix in SUFFIXES:
-                files[name] = describe_file(path / name)
+                files[name] = describe_file(path / name, follow_links)
             elif name.endswith(INDEX_SUFFIX):
-                indexes[name] = read_json(path / name)
+                indexes[name] = read_json(path / name, follow_links)
         except MapengineError as error:
             problems += error.problems
-    return Folder(path, names, files, indexes, tuple(problems))
+    return Folder(path, names, files, indexes, tuple(problems), follow_links)
 
 
 def index_problems(folder: Folder) -> Iterator[Problem]:
@@ -141,14 +148,14 @@ def key_groups(tensors: Iterable[tuple[str, StoredTensor]]) -> Iterator[KeyGroup
             yield KeyGroup(pattern, count, spec.dtype, spec.shape, count * spec.nbytes)
 
 
-def _summary(path: Path, contents: FileContents) -> FileSummary:
-    with storage.open_file(path) as file:
-        format = recognise(path.name, file.read(16))
+def _summary(folder: Folder, name: str, contents: FileContents) -> FileSummary:
+    with open_file(folder.path / name, folder.follow_links) as file:
+        format = recognise(name, file.read(16))
     leaves = list(_leaves(contents.objects))
     more = len(leaves) - _OBJECTS_SHOWN
     notes = (f"{more} more values beside the tensors are not shown",) if more > 0 else ()
     return FileSummary(
-        name=path.name,
+        name=name,
         format=format.name if format else "unknown",
         size=contents.size,
         tensors=len(contents.tensors),

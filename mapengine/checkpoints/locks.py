@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from mapengine.errors import OutputError, Problem, printable
+from mapengine.errors import OutputError, Problem, one_line
 
 LOCK = "lock"
 
@@ -47,7 +47,7 @@ def _acquire(folder: Path) -> int:
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
         except BlockingIOError:
-            holder = printable(os.pread(descriptor, 200, 0).decode(errors="replace"))
+            holder = one_line(os.pread(descriptor, 200, 0).decode(errors="replace"))
             os.close(descriptor)
             message = f"{folder.parent / folder.name} is at work for {holder or 'another process'}"
             raise OutputError(

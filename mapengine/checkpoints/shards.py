@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import xxhash
 
@@ -17,6 +16,7 @@ from mapengine.checkpoints.direct import DirectFile
 from mapengine.checkpoints.gather import Reader
 from mapengine.checkpoints.hashing import hashes
 from mapengine.checkpoints.journal import Finished
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.checkpoints.value_checks import check_values
 from mapengine.checkpoints.workspace import Workspace
@@ -92,7 +92,8 @@ class _Target:
         sha256 = None
         if self._run.hash:
             ranges = {t.key: (self.offsets[t.key], t.spec.nbytes) for t in self.shard.tensors}
-            sha256 = hashes(self.path, ranges)
+            with storage.open_file(self.path) as file:
+                sha256 = hashes(file, ranges)
         digests = sorted(self._digests)
         return Finished(self.shard.name, status.st_size, status.st_mtime_ns, digests, sha256)
 
@@ -128,7 +129,7 @@ class _Task:
 
 def write_shards(
     plan: Plan,
-    source: Path,
+    source: SourceFolder,
     place: Workspace,
     *,
     workers: int,

@@ -7,10 +7,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from mapengine.checkpoints import storage
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.errors import CheckpointError, Problem, SourceChangedError
 from mapengine.specs import FileContents
 
@@ -27,7 +27,7 @@ class _Open:
 class SourceFiles:
     """Opens the files that were planned with, and no others. Safe to use from several threads."""
 
-    def __init__(self, folder: Path, contents: Mapping[str, FileContents]) -> None:
+    def __init__(self, folder: SourceFolder, contents: Mapping[str, FileContents]) -> None:
         self._folder = folder
         self._contents = contents
         self._files: OrderedDict[str, _Open] = OrderedDict()
@@ -57,7 +57,7 @@ class SourceFiles:
         try:
             yield one.file.fileno()
         except storage.ReadError as error:
-            problem = Problem("ME501", f"{self._folder / name}: {error}")
+            problem = Problem("ME501", f"{self._folder.path / name}: {error}")
             raise CheckpointError(problem) from error
         finally:
             with self._lock:
@@ -70,7 +70,7 @@ class SourceFiles:
                 pass
 
     def _open(self, name: str) -> BinaryIO:
-        file = storage.open_file(self._folder / name)
+        file = self._folder.open(name)
         if storage.stamp(file) != self._contents[name].stamp:
             file.close()
             problem = Problem(

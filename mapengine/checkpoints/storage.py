@@ -15,6 +15,14 @@ from mapengine.planning.budget import CHUNK
 from mapengine.specs import RECEIPT
 
 LARGEST_TEXT = 64 * 2**20
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+}
 
 
 class ReadError(Exception):
@@ -22,24 +30,48 @@ class ReadError(Exception):
 
 
 def list_files(folder: Path) -> frozenset[str]:
-    """The names of the regular files in a folder (or links to such). Raises `CheckpointError`."""
+    """The names of all in a folder but the folders in it. Raises `CheckpointError`.
+
+    Pipes, and links to nothing, are among them: who wants to read one is told what it is.
+    """
     try:
         with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
+            return frozenset(entry.name for entry in entries if not _is_folder(entry))
     except (OSError, ValueError) as error:
         raise CheckpointError(Problem("ME501", _reason(error, folder))) from None
 
 
-def open_file(path: Path) -> BinaryIO:
-    """A regular file, for reading. Raises `CheckpointError`; devices and pipes are refused."""
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself, say
+        return False
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A regular file, for reading. Raises `CheckpointError`; links, devices, pipes are refused.
+
+    They are refused before they are opened, for that can be an act: it winds a tape back.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        _check_regular(path, os.lstat(path))
+        file = os.fdopen(os.open(path, flags), "rb")
     except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
         raise CheckpointError(Problem("ME501", _reason(error, path))) from None
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        _check_regular(path, os.fstat(file.fileno()))  # it may have been replaced in between
+    except CheckpointError:
         file.close()
-        raise CheckpointError(Problem("ME501", f"{path} is not a regular file"))
+        raise
     return file
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        message = f"{path} is not a regular file: it is {_KINDS.get(kind, 'of another kind')}"
+        raise CheckpointError(Problem("ME501", message))
 
 
 def stamp(file: BinaryIO) -> tuple[int, ...]:
@@ -55,12 +87,11 @@ def size_and_time(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def read_text(path: Path) -> str:
-    """A whole small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
-    with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size > LARGEST_TEXT:
-            raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
-        raw = file.read()
+def read_text(file: BinaryIO, path: Path) -> str:
+    """The whole of a small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
+    raw = file.read(LARGEST_TEXT + 1)  # and no more, though it may be one that says 0 is its size
+    if len(raw) > LARGEST_TEXT:
+        raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ from mapengine.errors import OutputError, PlanError, Problem, SourceChangedError
 
 Whole = Callable[[Path, Sequence[Finished]], Iterable[Finished]]
 """Those of the files of a folder that are still what the journal says."""
-_OURS = {LOCK, JOURNAL, f"{JOURNAL}.new", "parts", "new", "old"}
+_FOLDERS = {"parts", "new", "old"}
+_OURS = {LOCK, JOURNAL, f"{JOURNAL}.new", *_FOLDERS}
 _LONGEST = 200  # bytes of a name of which that of the folder is made; most systems allow 255
 
 
@@ -165,10 +167,22 @@ def _refuse_foreign(path: Path) -> None:
         return
     is_folder = path.is_dir() and not path.is_symlink()
     inside = {entry.name for entry in path.iterdir()} if is_folder else {""}
-    if strange := inside - _OURS:
+    strange = sorted(inside - _OURS) or [name for name in inside if not _is_as_made(path / name)]
+    if strange:
         what = f"it holds {min(strange)!r}" if min(strange) else "it is no folder"
         message = f"{path} is in the way: {what}, and no run of mapengine made that"
         raise OutputError(Problem("ME612", message, help="move it away"))
+
+
+def _is_as_made(path: Path) -> bool:
+    """Whether one of our names is a folder or a file of its own: a link leads elsewhere."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:  # whose run is just coming to its end
+        return True
+    if path.name in _FOLDERS:
+        return stat.S_ISDIR(status.st_mode)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
 def _foreign(output: Path, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problem:

@@ -99,4 +99,11 @@ FILES = {
         "ME517 model.pt: the bytes of member 'data/3' are damaged",
         "Download it again.",
     ),
+    "ME518": Code(
+        "a link out of the folder",
+        "A file of the folder is a link, and what it leads to lies elsewhere: whoever made the "
+        "folder chose where. Links within it are followed, and those of the Hub's cache.",
+        "ME518 model/config.json is a link that leads out of its folder, to /etc/passwd",
+        "Copy what it leads to into the folder; or follow every link, with `--follow-links`.",
+    ),
 }

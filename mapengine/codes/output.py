@@ -19,6 +19,12 @@ OUTPUT = {
         "ME602 two files of the output are called config.json",
         "Rename one in the mapping.",
     ),
+    "ME603": Code(
+        "no name for a file",
+        "A file of the output would have a name that leads elsewhere, or is too long.",
+        "ME603 '../model.safetensors' is not the name of a file in the folder",
+        "Correct the pattern under `tensors` of the side that is written, or the value it uses.",
+    ),
     "ME611": Code(
         "the output is in the way",
         "What is at the path is no folder, is not empty, was not written by mapengine, or lies "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mapengine.checkpoints.gather import Reader
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.raw import as_torch
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.comparison.headers import Checkpoint
@@ -65,8 +66,8 @@ def compare_values(
     shared = [k for k in first if k in second and first[k].spec.shape == second[k].spec.shape]
     budget, workers = _budget(memory, workers)
     with (
-        SourceFiles(one.folder, one.files) as files,
-        SourceFiles(other.folder, other.files) as more,
+        SourceFiles(SourceFolder(one.folder), one.files) as files,
+        SourceFiles(SourceFolder(other.folder), other.files) as more,
     ):
         readers = Reader(files.opened, budget), Reader(more.opened, budget)
 

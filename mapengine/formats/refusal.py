@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from mapengine.errors import CheckpointError, Problem, printable
+from mapengine.errors import CheckpointError, Problem, one_line
 
 _SHOWN = 80  # characters of a hostile file's words that may reach a message
 
@@ -27,7 +27,7 @@ def refusals_about(name: str) -> Iterator[None]:
     try:
         yield
     except FormatError as refusal:
-        message = f"{printable(name)}: {refusal}"
+        message = f"{one_line(name)}: {refusal}"
         raise CheckpointError(Problem(refusal.code, message, help=refusal.help)) from None
 
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import describe_file, read_json
+from mapengine.checkpoints.folder import describe_file, read_json, read_text
+from mapengine.checkpoints.links import open_file
 from mapengine.errors import CheckpointError, MapengineError, Problem
 from mapengine.inference.files import Address, Entries, addressed
 from mapengine.specs import (
@@ -61,7 +62,7 @@ class Checkpoint:
         steps = zip(spec.shape, at.strides, strict=True)
         count = 1 + sum((size - 1) * step for size, step in steps)
         raw = bytearray(count * kind.itemsize)
-        with storage.open_file(self.folder / at.file) as file:
+        with open_file(self.folder / at.file) as file:
             try:
                 storage.read_at(file.fileno(), at.offset, memoryview(raw))
             except storage.ReadError as error:
@@ -112,7 +113,7 @@ def _read_config(path: Path) -> Any:
         return read_json(path)
     from mapengine.language.document import read_document
 
-    return read_document(storage.read_text(path), path.name).data
+    return read_document(read_text(path), path.name).data
 
 
 def _main_config(configs: dict[str, Any], files: Mapping[str, FileContents]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from mapengine.language.mapping import (
 )
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.language.schema_check import path_text
+from mapengine.specs import is_plain_name
 
 Path = tuple[str | int, ...]
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class Reader:
         return self.attempt(lambda: KeyPattern.parse(text, where), path, _ANY_KEY, name)
 
     def plain_name(self, name: str, path: Path) -> str:
-        if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        if not is_plain_name(name):
             self.problem("ME213", f"{name!r} is not the name of a file in the folder", path)
         return name
 

@@ -28,7 +28,7 @@ from mapengine.planning.lints import one_way
 from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
-from mapengine.specs import CARD, DTYPES, RECEIPT, FileContents, TensorSpec
+from mapengine.specs import CARD, DTYPES, RECEIPT, FileContents, TensorSpec, is_plain_name
 from mapengine.views import Lazy, Mapped
 
 DEFAULT_SHARD_SIZE = 5_000_000_000
@@ -256,14 +256,18 @@ def _proven(binding: Binding) -> Lowered:
 
 
 def _clashes(plan: Plan) -> list[Problem]:
-    """Names that two files of the output would have."""
+    """Names that two files of the output would have, and those that are none."""
     beside = [name for name in (RECEIPT, plan.card, plan.index) if name]
     names = Counter([*(s.name for s in plan.shards), *plan.companions, *plan.configs, *beside])
     where = plan.binding.write.where
-    return [
+    clashes = [
         Problem("ME602", f"two files of the output are called {name}", where)
         for name, count in sorted(names.items())
         if count > 1
+    ]
+    odd = [name for name in sorted(names) if not is_plain_name(name)]
+    return clashes + [
+        Problem("ME603", f"{name!r} is not the name of a file in the folder", where) for name in odd
     ]
 
 

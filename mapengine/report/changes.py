@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mapengine.binding import config_values
-from mapengine.errors import printable
+from mapengine.errors import one_line
 from mapengine.report.plans import call_text, plan_rows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def plan_lines(plan: Plan) -> list[str]:
         for leaf in config_values.leaves(config):
             value = config_values.told(config_values.look_up(config, leaf))
             lines.append(f"{file}: {'.'.join(leaf)} = {value}")
-    return [printable(line) for line in lines]
+    return [one_line(line) for line in lines]
 
 
 def changed_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mapengine.errors import on_one_line, printable
+from mapengine.errors import on_one_line, one_line
 from mapengine.report.problems import problem_dict, problem_text
 from mapengine.report.units import size_text
 
@@ -39,7 +39,7 @@ def inspection_text(seen: Inspection) -> str:
     others = [*seen.configs, *seen.indexes]
     if others:
         lines.append(f"  beside them: {', '.join(others)}")
-    return printable("\n".join(lines))
+    return "\n".join(map(one_line, lines))
 
 
 def _metadata(metadata: Mapping[str, str]) -> str:
@@ -67,7 +67,7 @@ def checks_text(checks: Sequence[Check]) -> str:
     good = f"{len(checks) - bad - skipped} of {len(checks)} checks passed"
     beside = f", {bad} failed" * bool(bad) + f", {skipped} did not run" * bool(skipped)
     lines.append(good + beside)
-    return printable("\n".join(lines))
+    return "\n".join(map(one_line, lines))
 
 
 def check_dict(check: Check) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mapengine.binding.config_values import ABSENT, told
-from mapengine.errors import Problem, Where, printable
+from mapengine.errors import Problem, Where, one_line
 from mapengine.explanation import Explained
 from mapengine.explanation.fields import FieldExplained, Place
 from mapengine.explanation.known import Remark
@@ -33,7 +33,7 @@ def explained_text(one: Explained) -> str:
             lines = iter([f"{one.name}, of the {one.side}: {one.text}", f"  at  {_at(one.where)}"])
         case WordExplained():
             lines = _word(one)
-    return printable("\n".join(lines))
+    return "\n".join(map(one_line, lines))
 
 
 def _at(where: Where | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mapengine.errors import printable
+from mapengine.errors import one_line
 from mapengine.fold import fold
 from mapengine.language.expressions import Expression
 from mapengine.language.mapping import SIDES, OpCall, Rule
@@ -59,7 +59,7 @@ def plan_text(plan: Plan, working_memory: int) -> str:
         if scope != before:
             lines.append(f"      {scope[0]} → {scope[1]}")
         lines.append(line)
-    return printable("\n".join([*lines, "", *_totals(plan, working_memory)]))
+    return "\n".join(map(one_line, [*lines, "", *_totals(plan, working_memory)]))
 
 
 def _titles(plan: Plan) -> list[str]:

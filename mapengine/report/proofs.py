@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mapengine.errors import Problem, printable
+from mapengine.errors import Problem, one_line
 from mapengine.ops import Exactness
 from mapengine.report.problems import problem_dict
 
@@ -22,12 +22,12 @@ def proof_text(file: str, proof: Proof) -> str:
     for claim in proof.claims:
         name = f"{claim.rule.where.line:>6}  {claim.exactness.value.ljust(width)}  {claim.rule}"
         lines.append(f"{name}  ×{claim.tensors}, {claim.elements:,} elements")
-    notes = map(note_text, proof.notes)
-    return printable("\n".join([*lines, *dict.fromkeys(notes)]))  # rules may share their ops
+    lines += dict.fromkeys(map(note_text, proof.notes))  # rules may share their ops
+    return "\n".join(map(one_line, lines))
 
 
 def note_text(note: Problem) -> str:
-    return printable(f"note: {note.where}: {note.code} {note.message}")
+    return one_line(f"note: {note.where}: {note.code} {note.message}")
 
 
 def proof_dict(proof: Proof) -> dict[str, Any]:

@@ -38,14 +38,16 @@ def verify(
     load: bool = True,
     source: str | Path | None = None,
     logits: bool = False,
+    follow_links: bool = False,
 ) -> list[Check]:
     """Asks every check; with `load` False, all but transformers' own loading.
 
     With the `source` that the folder was made of, every byte is made again and compared; with
     `logits`, the model is run. Nothing in the folder is executed, nothing is fetched, nothing
-    printed. Raises `CheckpointError` only where the folder cannot be listed.
+    printed; links that lead out of it are findings, unless they are to be followed. Raises
+    `CheckpointError` only where the folder cannot be listed.
     """
-    subject = Subject(read_folder(Path(folder)), load)
+    subject = Subject(read_folder(Path(folder), follow_links), load)
     checks = [check(subject) for check in CHECKS]
     if source is not None:
         checks.append(check_again(subject, Path(source)))

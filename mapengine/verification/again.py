@@ -10,8 +10,9 @@ import numpy as np
 
 from mapengine.binding.names import Settings
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import read_json, take_inventory
+from mapengine.checkpoints.folder import take_inventory
 from mapengine.checkpoints.gather import Reader
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.errors import MapengineError, Problem
 from mapengine.executors import EXECUTORS, default_workers
@@ -33,32 +34,33 @@ def check_again(subject: Subject, source: Path) -> Check:
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:
-        receipt = read_json(subject.folder.path / RECEIPT)
+        receipt = subject.folder.read_json(RECEIPT)
         told = told_by(receipt)
         if isinstance(told, Problem):
             return Check(_NAME, (told,))
         if receipt.get("after") or ADAPTER_CONFIG in subject.folder.names:
             return Check(_NAME, skipped="more than one mapping, or one checkpoint, made it")
-        plan = _planned(told, receipt["options"], source)
-        findings = tuple(_differences(plan, source, subject))
+        folder = SourceFolder(source, subject.folder.follow_links)
+        plan = _planned(told, receipt["options"], folder)
+        findings = tuple(_differences(plan, folder, subject))
     except MapengineError as error:
         return Check(_NAME, error.problems)
     count = sum(len(shard.tensors) for shard in plan.shards)
     return Check(_NAME, findings, f"{count:,} tensors, {plan.bytes_written:,} bytes")
 
 
-def _planned(told: Told, options: Any, source: Path) -> Plan:
+def _planned(told: Told, options: Any, source: SourceFolder) -> Plan:
     """The plan of the run that wrote the folder, on the source as it is now."""
     side = told.mapping.sides[told.read]
     settings = Settings(dict(told.values), options.get("preset"), options.get("dtype"))
-    inventory = take_inventory(source, told.mapping, side)
+    inventory = take_inventory(source.path, told.mapping, side, follow_links=source.follow_links)
     binding = choose_layout(
         told.mapping, inventory, settings, frozenset(told.layout), told.read
     )  # fmt: skip
     return make_plan(binding, Options(options.get("format"), options["max_shard_size"]))
 
 
-def _differences(plan: Plan, source: Path, subject: Subject) -> Iterator[Problem]:
+def _differences(plan: Plan, source: SourceFolder, subject: Subject) -> Iterator[Problem]:
     there = {
         key: stored
         for file in subject.folder.files.values()
@@ -80,13 +82,13 @@ def _other_bytes(
     tensors: list[PlannedTensor],
     there: dict[str, StoredTensor],
     plan: Plan,
-    source: Path,
+    source: SourceFolder,
     subject: Subject,
 ) -> Iterator[Problem]:
     budget, workers = plan.budget(default_workers(), DEFAULT_MEMORY)
     with (
         SourceFiles(source, plan.stored) as files,
-        SourceFiles(subject.folder.path, subject.folder.files) as folder,
+        SourceFiles(subject.source, subject.folder.files) as folder,
     ):
         reader = Reader(files.opened, budget)
 

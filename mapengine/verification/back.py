@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mapengine.binding.names import Settings
-from mapengine.checkpoints.folder import read_json, take_inventory
+from mapengine.checkpoints.folder import take_inventory
 from mapengine.errors import MapengineError, MappingError, Problem
 from mapengine.language.document import read_document
 from mapengine.language.mapping import SIDES, Mapping
@@ -30,14 +30,19 @@ def check_back(subject: Subject) -> Check:
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:
-        told = told_by(read_json(subject.folder.path / RECEIPT))
+        told = told_by(subject.folder.read_json(RECEIPT))
         if isinstance(told, Problem):
             return Check(_NAME, (told,))
         mapping, side = told.mapping, next(name for name in SIDES if name != told.read)
         if side == "target" and (one_way := _one_way(mapping)):
             return Check(_NAME, skipped=f"{one_way.where}: {one_way.message}")
         values = {k: v for k, v in told.values.items() if not _is_told(mapping, k, side)}
-        inventory = take_inventory(subject.folder.path, mapping, mapping.sides[side])
+        inventory = take_inventory(
+            subject.folder.path,
+            mapping,
+            mapping.sides[side],
+            follow_links=subject.folder.follow_links,
+        )
         layout = frozenset(told.layout)
         plan = make_plan(choose_layout(mapping, inventory, Settings(values), layout, side))
     except MapengineError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.inspection import index_problems
 from mapengine.errors import MapengineError, Problem
 from mapengine.specs import INDEX_SUFFIX, RECEIPT
@@ -20,7 +19,8 @@ def check_files(subject: Subject) -> Check:
     findings += [*_set_problems(subject), *_total_problems(subject), *_metadata_problems(subject)]
     tensors = sum(len(file.tensors) for file in folder.files.values())
     detail = f"{_count(tensors, 'tensor')} in {_count(len(folder.files), 'file')}"
-    return Check("index, headers and files agree", tuple(findings), detail)
+    found = tuple(dict.fromkeys([*findings, *subject.strays]))
+    return Check("index, headers and files agree", found, detail)
 
 
 def check_receipt(subject: Subject) -> Check:
@@ -28,7 +28,7 @@ def check_receipt(subject: Subject) -> Check:
     if RECEIPT not in subject.folder.names:
         return Check(name, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:
-        receipt = read_json(subject.folder.path / RECEIPT)
+        receipt = subject.folder.read_json(RECEIPT)
     except MapengineError as error:
         return Check(name, error.problems)
     files = receipt.get("files") if isinstance(receipt, dict) else None
@@ -37,7 +37,10 @@ def check_receipt(subject: Subject) -> Check:
     findings, told = list(_receipt_problems(subject, files)), receipt.get("sha256")
     detail = _count(len(files), "file")
     if told is not None and not findings:
-        findings, detail = hash_problems(subject, told), f"{detail}, and the SHA-256"
+        try:
+            findings, detail = hash_problems(subject, told), f"{detail}, and the SHA-256"
+        except MapengineError as error:
+            findings = list(error.problems)
     return Check(name, tuple(findings), detail)
 
 

@@ -35,7 +35,8 @@ def _hashed(subject: Subject, name: str) -> Mapping[str, Any]:
         key: (stored.location.offset, stored.spec.nbytes)
         for key, stored in (file.tensors.items() if file else ())
     }
-    return hashes(subject.folder.path / name, ranges)
+    with subject.source.open(name) as opened:
+        return hashes(opened, ranges)
 
 
 def _differences(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mapengine.checkpoints.folder import read_json
 from mapengine.checkpoints.inspection import Folder
+from mapengine.checkpoints.links import SourceFolder, check_links
 from mapengine.errors import MapengineError, Problem
 from mapengine.specs import RECEIPT, TensorSpec
 from mapengine.verification.oracle import fields, load_config, meta_model, model_class, quiet
@@ -28,6 +28,16 @@ _NO_COUNT = re.compile("size|dim|channel")  # `shared_expert_intermediate_size`
 class Subject:
     folder: Folder
     load: bool = True
+
+    @property
+    def source(self) -> SourceFolder:
+        """The folder, to open files in."""
+        return SourceFolder(self.folder.path, self.folder.follow_links)
+
+    @cached_property
+    def strays(self) -> list[Problem]:
+        """Links that lead out of the folder: transformers would follow them."""
+        return list(check_links(self.source, self.folder.names))
 
     @property
     def roots(self) -> list[str]:
@@ -54,6 +64,8 @@ class Subject:
             return "the tensor files are not named as transformers names them"
         if not self.shards or not set(self.shards) <= self.folder.files.keys():
             return "not all tensor files can be read"
+        if self.strays:
+            return "a link in the folder is not followed here, and transformers would"
         return ""
 
     @property
@@ -69,7 +81,7 @@ class Subject:
             message = f"there is no {CONFIG}; transformers cannot tell what model this is"
             return Problem("ME721", message)
         try:
-            written = read_json(self.folder.path / CONFIG)
+            written = self.folder.read_json(CONFIG)
         except MapengineError as error:
             return Problem("ME721", error.problems[0].message)
         if not isinstance(written, dict):
@@ -82,7 +94,7 @@ class Subject:
         if RECEIPT not in self.folder.names:
             return None
         try:
-            receipt = read_json(self.folder.path / RECEIPT)
+            receipt = self.folder.read_json(RECEIPT)
         except MapengineError:
             return None  # its own check tells
         mapping = receipt.get("mapping") if isinstance(receipt, dict) else None
@@ -93,6 +105,8 @@ class Subject:
         """The config as transformers reads it, or the `Problem` with it."""
         if isinstance(self.written, Problem):
             return self.written
+        if self.strays:
+            return self.strays[0]
         tensors = len(self.specs)
         endless = _endless(self.written, tensors)  # before loading, which makes a list of layers
         if endless:

@@ -50,7 +50,7 @@ def altered(job: api.Job, ignored: Mapping[str, list[str]], folder: Path) -> Ite
             if file != path:
                 (there / file.name).symlink_to(file.resolve())
         write(there / path.name)
-        changed = replace(job, source=there)
+        changed = replace(job, source=there, follow_links=True)
         return Altered(job.mapping.example, changed, _planned(changed))
 
     for path in sorted(source.glob("*.json")):

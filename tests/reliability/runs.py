@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -57,6 +58,29 @@ def run(folder: Path, *more: str, output: str = "out") -> subprocess.CompletedPr
     return subprocess.run(
         command(*more, output=output), cwd=folder, capture_output=True, text=True, env=environment()
     )
+
+
+def said(*words: str) -> tuple[int, str]:
+    """The exit status of a command, and all that it said. Forked: nothing is loaded again."""
+    with tempfile.TemporaryFile() as told:
+        child = os.fork()
+        if not child:
+            try:
+                for number, name in ((1, "stdout"), (2, "stderr")):
+                    os.dup2(told.fileno(), number)
+                    setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
+                sys.argv = ["mapengine", *words]
+                from mapengine import cli
+
+                status = cli.invoke()
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(status)
+            finally:
+                os._exit(99)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        told.seek(0)
+        return status, told.read().decode()
 
 
 def environment() -> dict[str, str]:
