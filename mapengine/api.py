@@ -195,7 +195,9 @@ def run(
     )
 
 
-def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> list[Problem]:
+def validate(
+    mapping: PathLike | Mapping, source: PathLike | None = None, follow_links: bool = False
+) -> list[Problem]:
     """Every problem of a mapping file, alone or, with a `source`, on a checkpoint's headers."""
     try:
         loaded = load(mapping)
@@ -204,7 +206,7 @@ def validate(mapping: PathLike | Mapping, source: PathLike | None = None) -> lis
                 layouts = [one | target for one in loaded.source.layouts()]
                 check_layouts_agree({one: check_example(loaded, one) for one in layouts})
         if source is not None:
-            plan(Job(loaded, source))
+            plan(Job(loaded, source, follow_links=follow_links))
     except MapengineError as error:
         return list(error.problems)
     return []

@@ -7,8 +7,10 @@ start in a blink.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
+import io
 import os
 import signal
 import sys
@@ -17,7 +19,7 @@ import traceback
 import click
 
 from mapengine import __version__
-from mapengine.commands.output import fail
+from mapengine.commands.output import fail, say
 
 COMMANDS = (
     "run",
@@ -37,7 +39,8 @@ COMMANDS = (
 )
 """Each is the `command` of the module of its name in `commands/`."""
 
-_EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 130 (interrupted)."
+_UNREAD = 128 + signal.SIGPIPE
+_EXIT_CODES = "Exits with 0 (clean), 1 (findings), 2 (could not run) or 128 + n (signal n)."
 
 
 class _Commands(click.Group):
@@ -85,15 +88,18 @@ def main() -> None:
     status = invoke()
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        status = _UNREAD
     except OSError as error:
-        click.echo(f"stdout: {error.strerror}", err=True)
+        say(f"stdout: {error.strerror}", err=True)
         status = 2
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # whoever reads it may be gone
+        sys.stderr.flush()
     os._exit(status)
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, raised so that what is half done is cleared away."""
+    """A signal that ends us, raised so that what is half done is cleared away."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -113,33 +119,37 @@ def invoke() -> int:
     """Runs the command that `sys.argv` names; its exit status."""
     from mapengine.errors import MapengineError
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, _terminate)
     gc.set_threshold(100_000)  # a plan is many small values, without a cycle among them
     try:
         return int(cli.main(standalone_mode=False) or 0)
+    except SystemExit:  # click's answer to a reader that has gone, and to nothing else here
+        return _UNREAD
     except (KeyboardInterrupt, click.Abort) as error:
-        click.echo(_stopped("interrupted", error), err=True)
+        say(_stopped("interrupted", error), err=True)
         return 128 + signal.SIGINT
     except _Terminated as error:
-        click.echo(_stopped("terminated", error), err=True)
+        say(_stopped("terminated", error), err=True)
         return 128 + error.number
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            say(line, err=True)
         return 2
     except MapengineError as error:
         return fail(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 2
+        return _UNREAD
     except OSError as error:
-        click.echo(f"{error.filename or 'mapengine'}: {error.strerror or error}", err=True)
+        say(f"{error.filename or 'mapengine'}: {error.strerror or error}", err=True)
         return 2
     except Exception as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         kind = type(error).__name__
-        click.echo(
-            f"internal error: {kind}: {error} (--debug shows where; please report it)", err=True
-        )
+        say(f"internal error: {kind}: {error} (--debug shows where; please report it)", err=True)
         return 2

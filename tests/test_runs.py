@@ -283,7 +283,7 @@ def test_a_disk_that_is_too_small_is_told_and_one_that_fills_up_is_gone_on_with(
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        with pytest.raises(OutputError, match=r"ME613 .* bytes free, 160,100 are needed"):
+        with pytest.raises(OutputError, match=r"ME613 .* bytes free, 338,532 are needed"):
             api.run(job, disk / "out")
         monkeypatch.setattr("mapengine.checkpoints.storage.check_space", lambda *_: None)
         with pytest.raises(OutputError, match=r"ME614 .*No space left on device"):

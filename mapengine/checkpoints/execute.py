@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Container
 from collections.abc import Mapping as AnyMapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from mapengine.checkpoints.hashing import check_sources, hashes, still_whole
 from mapengine.checkpoints.identity import identity, times
 from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.shards import Done, Progress, write_shards
-from mapengine.checkpoints.workspace import Workspace, workspace
+from mapengine.checkpoints.workspace import Workspace, place_of, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
 from mapengine.planning.budget import DEFAULT_MEMORY
@@ -27,6 +28,8 @@ from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
 
 RECEIPT_VERSION = "1.0"
+_BLOCK, _LISTED = 4096, 256
+"""About how many bytes a file takes beside its tensors, and a tensor in a header and an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ def run_plan(
     of_run = identity(plan, folder, hash)
     try:
         storage.check_output(output, source, overwrite)
+        if not (os.path.lexists(output) or os.path.lexists(place_of(output))):
+            _check_room(plan, folder, output, ())  # all of it, before anything is written
         with workspace(
             output, {**of_run, **times(plan)}, whole=still_whole, overwrite=overwrite, sync=sync,
             restart=restart,
@@ -109,11 +114,20 @@ def _result(plan: Plan, output: Path, files: dict[str, int], kept: int) -> Resul
     return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written, kept)
 
 
+def _check_room(plan: Plan, source: SourceFolder, output: Path, kept: Container[str]) -> None:
+    """Raises where there is no room for what is left to be written."""
+    shards = [shard for shard in plan.shards if shard.name not in kept]
+    if shards:
+        largest = max(shards, key=lambda shard: shard.nbytes)
+        storage.check_file_size(largest.name, largest.nbytes)
+    beside = sum((source.path / name).stat().st_size + _BLOCK for name in plan.companions)
+    needed = sum(shard.nbytes + _BLOCK + _LISTED * len(shard.tensors) for shard in shards)
+    storage.check_space(output.absolute().parent, needed + beside)
+
+
 def _check_before(plan: Plan, source: SourceFolder, place: Workspace, hash: bool) -> None:
     """Raises where there is no room for what is left, or bytes of the source are damaged."""
-    beside = sum((source.path / name).stat().st_size for name in plan.companions)
-    left = sum(shard.nbytes for shard in plan.shards if shard.name not in place.kept)
-    storage.check_space(place.output.parent, left + beside)
+    _check_room(plan, source, place.output, place.kept)
     if hash:
         check_sources(source, plan.stored)
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from mapengine.checkpoints import storage
 from mapengine.errors import CheckpointError, Problem
 
-_HELP = "copy what it leads to into the folder"
+_HELP = "copy what it leads to into the folder; or follow every link, with --follow-links"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+import resource
 import shutil
 import stat
 from pathlib import Path
@@ -185,8 +186,18 @@ def check_space(folder: Path, needed: int) -> None:
     """Raises `OutputError` unless there is room for `needed` bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        message = f"{folder} has {free:,} bytes free, {needed:,} are needed"
+        left = f"{needed - free:,} are missing"
+        message = f"{folder} has {free:,} bytes free, {needed:,} are needed: {left}"
         raise OutputError(Problem("ME613", message, help="make room, or name another output"))
+
+
+def check_file_size(name: str, needed: int) -> None:
+    """Raises `OutputError` where the system lets this process write no file of so many bytes."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit != resource.RLIM_INFINITY and limit < needed:
+        message = f"{name} is to be {needed:,} bytes, and no file may be larger than {limit:,}"
+        help = "`ulimit -f` is that limit; or take a smaller --max-shard-size"
+        raise OutputError(Problem("ME613", message, help=help))
 
 
 def _unnameable(output: Path) -> Problem | None:

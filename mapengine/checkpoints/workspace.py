@@ -138,7 +138,11 @@ def workspace(
         _remove(path / "old")
         if restart:
             _remove(path / JOURNAL)
-        place.resume(identity or {}, whole)
+        try:
+            place.resume(identity or {}, whole)
+        except OSError as error:
+            _leave(place, error)
+            raise
         try:
             yield place
         except (PlanError, SourceChangedError):

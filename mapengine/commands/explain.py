@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mapengine.commands.options import JSON, PATH, SETTINGS, mapping_names
+from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH, SETTINGS, mapping_names
 from mapengine.commands.output import print_json
 
 
@@ -21,6 +21,7 @@ from mapengine.commands.output import print_json
 @click.option("--layout", help="The layout, where the files do not tell.")
 @click.option("--preset", help="A named set of config values of the mapping.")
 @SETTINGS
+@FOLLOW_LINKS
 @JSON
 def command(
     mapping: str, name: str | None, source: Path | None, as_json: bool, **given: Any
@@ -40,7 +41,7 @@ def command(
     else:
         job = api.Job(
             api.load(mapping), source, given["values"], given["preset"], layout=given["layout"],
-            reverse=given["reverse"],
+            reverse=given["reverse"], follow_links=given["follow_links"],
         )  # fmt: skip
         found = api.explain(job, name)
     if as_json:

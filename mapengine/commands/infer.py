@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mapengine.commands.options import JSON, PATH
-from mapengine.commands.output import count, print_json, print_problems
+from mapengine.commands.output import count, print_json, print_problems, say
 
 if TYPE_CHECKING:
     from mapengine.inference.inferred import Inference
@@ -68,6 +68,6 @@ def _print(found: Inference) -> None:
 
 def _list(what: str, listed: tuple[str, ...]) -> None:
     for one in listed[:_SHOWN]:
-        click.echo(f"{what}: {one}", err=True)
+        say(f"{what}: {one}", err=True)
     if len(listed) > _SHOWN:
-        click.echo(f"{what}: {len(listed) - _SHOWN} more", err=True)
+        say(f"{what}: {len(listed) - _SHOWN} more", err=True)

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import click
 
-from mapengine.commands.options import JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
 from mapengine.commands.output import print_json, print_problems
 
 
 @click.command("inspect", epilog="Example: mapengine inspect CHECKPOINT")
 @click.argument("folder", type=PATH)
+@FOLLOW_LINKS
 @JSON
-def command(folder: Path, as_json: bool) -> None:
+def command(folder: Path, follow_links: bool, as_json: bool) -> None:
     """Show what a checkpoint holds, from its headers."""
     from mapengine.checkpoints.inspection import inspect as look
     from mapengine.report.checkpoints import inspection_text
     from mapengine.report.problems import problem_dict
 
-    seen = look(folder)
+    seen = look(folder, follow_links)
     if as_json:
         told = {**seen.to_dict(), "problems": [problem_dict(one) for one in seen.problems]}
         print_json({"format_version": "1.0", **told})

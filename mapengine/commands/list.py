@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mapengine.commands.options import JSON
-from mapengine.commands.output import print_json
+from mapengine.commands.output import print_json, say
 
 
 @click.command("list")
@@ -26,7 +26,7 @@ def command(as_json: bool) -> None:
     else:
         width = max(map(len, shipped), default=0)
         for name, (title, _) in shipped.items():
-            click.echo(f"{name.ljust(width)}  {title}")
+            say(f"{name.ljust(width)}  {title}")
 
 
 def _title(path: Path) -> str:

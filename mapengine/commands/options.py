@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
+FOLLOW_LINKS = click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Follow links that lead out of the folder, not only those of the Hub's cache.",
+)
 DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
 
 
@@ -72,6 +77,7 @@ WORKERS = click.option(
 _JOB_OPTIONS = (
     click.argument("mapping", shell_complete=mapping_names),
     click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
+    FOLLOW_LINKS,
     SETTINGS,
     click.option("--preset", help="A named set of config values of the mapping."),
     click.option("--reverse", is_flag=True,
@@ -111,4 +117,5 @@ def make_job(source: Path | None, given: dict[str, Any]) -> Job:
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
         given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
         given["then"], given["then_reverse"], given["adapter"], given["base_model"],
+        given["follow_links"],
     )  # fmt: skip

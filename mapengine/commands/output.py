@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from mapengine.errors import MapengineError, Problem
 
 
+def say(text: str, err: bool = False) -> None:
+    """A line for a person, with what a name in it could do to a terminal escaped."""
+    from mapengine.errors import one_line
+
+    click.echo(one_line(text), err=err)
+
+
 def print_json(value: Any) -> None:
     for part in json.JSONEncoder(indent=2).iterencode(value):
         sys.stdout.write(part)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mapengine.commands.options import JSON, PATH, job_options, make_job
-from mapengine.commands.output import print_json
+from mapengine.commands.output import print_json, say
 
 if TYPE_CHECKING:
     from mapengine.api import Job
@@ -44,7 +44,7 @@ def _save(path: Path, job: Job, plan: Plan, working_memory: int) -> None:
         raise click.UsageError(f"--output {path}: a saved plan is named .json")
     told = {**plan_dict(plan, working_memory), **saved_job(job, plan)}
     path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    click.echo(f"saved; to do just that: mapengine run {path} --output DIR", err=True)
+    say(f"saved; to do just that: mapengine run {path} --output DIR", err=True)
 
 
 def planned(source: Path | None, given: dict[str, Any]) -> Plan:
@@ -62,7 +62,7 @@ def print_notes(plan: Plan) -> None:
     from mapengine.errors import on_one_line
 
     for name, note in plan.notes:
-        click.echo(on_one_line(f"note: {name}: {note}", 500), err=True)
+        say(on_one_line(f"note: {name}: {note}", 500), err=True)
 
 
 def print_plan(plan: Plan, workers: int | None, memory: int, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from mapengine.commands.options import JSON, PATH, job_options, make_job
-from mapengine.commands.output import count, print_json
+from mapengine.commands.output import count, print_json, say
 from mapengine.commands.plan import planned, print_notes, print_plan
 
 if TYPE_CHECKING:
@@ -93,15 +93,15 @@ def _print_result(result: Result, plan: Plan) -> None:
     from mapengine.report.units import size_text
 
     size = size_text(result.bytes_written)
-    click.echo(f"{result.tensors} tensors, {size}, {len(result.files)} files → {result.output}")
+    say(f"{result.tensors} tensors, {size}, {len(result.files)} files → {result.output}")
     if result.was_finished:
-        click.echo("it was finished before; nothing was done", err=True)
+        say("it was finished before; nothing was done", err=True)
     elif result.kept:
-        click.echo(f"{count(result.kept, 'shard')} of an interrupted run kept", err=True)
+        say(f"{count(result.kept, 'shard')} of an interrupted run kept", err=True)
     if plan.card and lacks_tokenizer(plan):
-        click.echo("note: there is no tokenizer and no processor: add the model's own", err=True)
+        say("note: there is no tokenizer and no processor: add the model's own", err=True)
     if plan.model:
-        click.echo(f"Next: mapengine verify {result.output}", err=True)
+        say(f"Next: mapengine verify {result.output}", err=True)
 
 
 def _saved_plan(path: Path, given: dict[str, Any]) -> tuple[Job, Plan]:
@@ -140,5 +140,5 @@ def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, di
     home = output or Path(f"{mapping.name}-example")
     source = home / "source" if output is None else home.with_name(f"{home.name}-source")
     settings = api.make_example(mapping, layout, source)
-    click.echo(f"the example of {mapping.name} is in {source}", err=True)
+    say(f"the example of {mapping.name} is in {source}", err=True)
     return source, home / "converted" if output is None else home, dict(settings.values)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mapengine.commands.options import PATH
+from mapengine.commands.output import say
 
 
 @click.command("schema")
@@ -18,7 +19,7 @@ def command(output: Path | None, check: Path | None) -> None:
 
     if check is not None:
         fresh = check.is_file() and check.read_bytes() == schema_text().encode()
-        click.echo(f"{check} is {'fresh' if fresh else 'not what `mapengine schema` prints'}")
+        say(f"{check} is {'fresh' if fresh else 'not what `mapengine schema` prints'}")
         raise click.exceptions.Exit(0 if fresh else 1)
     if output is not None:
         output.write_text(schema_text(), encoding="utf-8")

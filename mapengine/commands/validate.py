@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
-from mapengine.commands.options import JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
 from mapengine.commands.watching import watch
 from mapengine.report.findings import FORMATS, Checked, Findings, github_summary
 
@@ -17,6 +18,7 @@ from mapengine.report.findings import FORMATS, Checked, Findings, github_summary
 @click.command("validate", epilog="Example: mapengine validate mappings/ --format concise")
 @click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option("-s", "--source", type=PATH, help="Check against its headers too.")
+@FOLLOW_LINKS
 @click.option("--prove", is_flag=True, help="Take the example forward and back, and compare.")
 @click.option("--strict", is_flag=True, help="Notes count as problems.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found.")
@@ -36,20 +38,21 @@ from mapengine.report.findings import FORMATS, Checked, Findings, github_summary
 )
 @JSON
 def command(
-    files: Sequence[Path], source: Path | None, prove: bool, strict: bool, exit_zero: bool,
-    format_: str, watching: bool, as_json: bool,
+    files: Sequence[Path], source: Path | None, follow_links: bool, prove: bool, strict: bool,
+    exit_zero: bool, format_: str, watching: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check mapping files: YAML, schema, expressions, patterns, and the plan of their example.
 
     A folder means the .yaml files in it. Needs neither torch nor the model.
     """
     format_ = "json" if as_json else format_
+    check = partial(_check, source=source, follow_links=follow_links, prove=prove, strict=strict)
     if watching:
         if format_ not in ("full", "concise"):
             raise click.UsageError(f"--watch is for people, and --format {format_} is not")
-        _watch(files, source, prove, strict, format_)
+        _watch(files, check, strict, format_)
         return
-    checked = [_check(file, source, prove, strict) for file in mapping_files(files)]
+    checked = [check(file) for file in mapping_files(files)]
     findings = Findings(tuple(checked), strict)
     click.echo(FORMATS[format_](findings), nl=False)
     if format_ == "github" and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
@@ -59,7 +62,7 @@ def command(
 
 
 def _watch(
-    files: Sequence[Path], source: Path | None, prove: bool, strict: bool, format_: str
+    files: Sequence[Path], check: Callable[[Path], Checked], strict: bool, format_: str
 ) -> None:
     """Checks what has changed, and tells what that changes in the plan of its example."""
     from mapengine.errors import MapengineError
@@ -68,7 +71,7 @@ def _watch(
 
     def tell(changed: list[Path]) -> None:
         for file in changed:
-            checked = _check(file, source, prove, strict)
+            checked = check(file)
             click.echo(f"-- {file}")
             click.echo(FORMATS[format_](Findings((checked,), strict)), nl=False)
             if not checked.problems:
@@ -101,13 +104,15 @@ def _tell_changes(file: Path, plans: dict[Path, list[str]]) -> None:
     plans[file] = lines
 
 
-def _check(file: Path, source: Path | None, prove: bool, strict: bool) -> Checked:
+def _check(
+    file: Path, *, source: Path | None, follow_links: bool, prove: bool, strict: bool
+) -> Checked:
     """What is found in one file; notes are looked for where they are proven or count."""
     from mapengine import api
     from mapengine.errors import MapengineError
 
     name = str(file)
-    problems = api.validate(name, source)
+    problems = api.validate(name, source, follow_links)
     if problems or not (prove or strict):
         return Checked(name, tuple(problems))
     if not prove:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mapengine.commands.options import JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
 from mapengine.commands.output import print_json
 
 
@@ -15,8 +15,11 @@ from mapengine.commands.output import print_json
 @click.option("--load/--no-load", default=True, help="Ask from_pretrained for its load report.")
 @click.option("-s", "--source", type=PATH, help="Make every tensor of it again, and compare.")
 @click.option("--logits", is_flag=True, help="Run the model on a few tokens.")
+@FOLLOW_LINKS
 @JSON
-def command(folder: Path, load: bool, source: Path | None, logits: bool, as_json: bool) -> None:
+def command(
+    folder: Path, load: bool, source: Path | None, logits: bool, follow_links: bool, as_json: bool
+) -> None:
     """Check a converted checkpoint: its files, its model class, its source, the model itself.
 
     Levels: the files against one another and the receipt; config and keys against the model class;
@@ -25,7 +28,7 @@ def command(folder: Path, load: bool, source: Path | None, logits: bool, as_json
     from mapengine.report.checkpoints import check_dict, checks_text
     from mapengine.verification import verify as run_checks
 
-    checks = run_checks(folder, load=load, source=source, logits=logits)
+    checks = run_checks(folder, load=load, source=source, logits=logits, follow_links=follow_links)
     if as_json:
         print_json({"format_version": "1.0", "checks": [check_dict(check) for check in checks]})
     else:

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from mapengine.executors.local import run_local
+from mapengine.executors.local import check_stopped, run_local
+
+__all__ = ["EXECUTORS", "Executor", "check_stopped", "default_workers"]
 
 T = TypeVar("T")
 R = TypeVar("R")

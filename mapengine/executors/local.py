@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,23 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_here = threading.local()
+
+
+class Stopped(Exception):
+    """Ends a task whose result nobody waits for any more."""
+
+
+def check_stopped() -> None:
+    """Raises `Stopped` where the rest of the work was given up: long tasks ask now and then."""
+    stop = getattr(_here, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
+def _begin(stop: threading.Event) -> None:
+    _here.stop = stop
 
 
 def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
@@ -19,7 +37,8 @@ def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Itera
     if workers == 1:
         yield from map(work, tasks)
         return
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mapengine") as pool:
+    stop = threading.Event()
+    with ThreadPoolExecutor(workers, "mapengine", _begin, (stop,)) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for task in tasks:
@@ -29,4 +48,5 @@ def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Itera
             while waiting:
                 yield waiting.popleft().result()
         finally:
+            stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

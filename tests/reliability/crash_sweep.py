@@ -82,13 +82,14 @@ class Sweep:
                     yield Point(call[1], numbers[call[1]], overwrite)
 
     def strike(self, point: Point, fault: str) -> str:
-        """Injects a fault; how the run ended: `killed`, `failed` or `unharmed`.
+        """How a run ended with one of `FAULTS`, or an error: `killed`, `failed` or `unharmed`.
 
         Raises `AssertionError` where the output is anything but absent, old or new, where the
         message is none, or where the next run does not come to the same.
         """
         with self._copy(point.overwrite) as copy:
-            inject = f"inject={point.call}:{FAULTS[fault]}:when={point.number}"
+            inject = f"inject={point.call}:{FAULTS.get(fault, f'error={fault}')}"
+            inject += f":when={point.number}"
             quick = ["--seccomp-bpf"] if fault != "SIGKILL" else []  # which injects no signals
             traced = ["strace", "-f", *quick, "-o", "/dev/null"]
             traced += ["-e", f"trace={point.call}", "-e", inject]

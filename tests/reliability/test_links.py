@@ -124,6 +124,20 @@ def test_every_link_is_followed_where_that_is_asked_for():
     assert not any(path.is_symlink() for path in Path("out").iterdir())
 
 
+def test_the_command_follows_every_link_where_that_is_asked_for():
+    linked(SHARD.name, "../outside/model.safetensors")
+    for words in (
+        runs.words(),
+        ["plan", "small.yaml", "-s", "source"],
+        ["validate", "small.yaml", "-s", "source"],
+        ["inspect", "source"],
+    ):
+        status, told = runs.said(*words)
+        assert status in (1, 2) and "ME518" in told and "--follow-links" in told
+        status, told = runs.said(*words, "--follow-links")
+        assert status == 0 and "ME518" not in told
+
+
 def test_a_companion_that_becomes_a_link_after_planning_is_not_read(opened):
     planned = api.plan(job())
     opened.clear()
