@@ -41,7 +41,8 @@ OUTPUT = {
     "ME613": Code(
         "the disk is too small",
         "There is less room than the output takes.",
-        "ME613 /models has 1,000,000 bytes free, 93,405,585,408 are needed: 93,404,585,408 are missing",
+        "ME613 /models has 1,000,000 bytes free, 93,405,585,408 are needed: 93,404,585,408 are "
+        "missing",
         "Make room, or name an output on another disk.",
     ),
     "ME614": Code(
