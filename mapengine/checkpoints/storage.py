@@ -90,9 +90,12 @@ def size_and_time(file: BinaryIO) -> tuple[int, int]:
 
 def read_text(file: BinaryIO, path: Path) -> str:
     """The whole of a small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
-    raw = file.read(LARGEST_TEXT + 1)  # and no more, though it may be one that says 0 is its size
-    if len(raw) > LARGEST_TEXT:
+    size = os.fstat(file.fileno()).st_size
+    if size > LARGEST_TEXT:
         raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
+    raw = file.read(size + 1)  # and no more: some files of the system say 0, and have no end
+    if len(raw) > size:
+        raise CheckpointError(Problem("ME501", f"{path} is larger than it says"))
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
