@@ -4,6 +4,7 @@ An input is read, or refused with a `MapengineError`. Anything else that is rais
 so is an answer that is wrong.
 """
 
+import atexit
 import io
 import json
 import random
@@ -211,6 +212,7 @@ def make_stream(chance: random.Random) -> bytes:
 def _home() -> Path:
     """Folders that readers want on a disk: sources, and an output, that were good."""
     home = Path(tempfile.mkdtemp(prefix="mapengine-fuzz-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     folders.write(home, {}, tensor_files=folders.SAFETENSORS)
     names = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
     for name, keys in zip(names, (["x"], ["layers.0.w", "layers.1.w"]), strict=True):
