@@ -28,9 +28,11 @@ from mapengine.planning.plan import DEFAULT_SHARD_SIZE, Options, Plan, make_plan
 from mapengine.shipped import shipped_mappings
 
 if TYPE_CHECKING:
+    from mapengine.binding.binding import Binding
     from mapengine.checkpoints.execute import Result
     from mapengine.checkpoints.shards import Progress
     from mapengine.explanation import Explained
+    from mapengine.planning.survey import Survey
     from mapengine.verification.proof import Claim
 
 PathLike = str | Path
@@ -134,31 +136,71 @@ class Job:
 
 def plan(job: Job) -> Plan:
     """What a conversion will do, proven on the headers. Raises `MapengineError`."""
+    if job.adapter is not None:
+        return _adapter_plan(job, job.adapter)
+    if job.then is not None:
+        from mapengine.planning.composition import followed
+
+        one, two = job.parted(load(job.mapping), second := load(job.then))
+        return followed(plan(one), second, two.settings, two.chosen, two.read, job.options)
+    return make_plan(_bound(job), job.options)
+
+
+def _adapter_plan(job: Job, adapter: PathLike) -> Plan:
+    from mapengine.adapters import plan_adapter
+
+    if job.then is not None:
+        help = "map it by one, and what comes of that by the other"
+        raise PlanError(Problem("ME345", "an adapter goes by one mapping at a time", help=help))
+    model = None if job.source is None else Path(job.source)
+    return plan_adapter(
+        load(job.mapping), Path(adapter), model, job.settings, job.chosen, job.read, job.options,
+        job.base_model, job.follow_links,
+    )  # fmt: skip
+
+
+def _bound(job: Job) -> Binding:
+    """A job's mapping, bound to what is in its source."""
     from mapengine.checkpoints.folder import take_inventory
     from mapengine.planning.layouts import choose_layout
 
     mapping = load(job.mapping)
-    if job.adapter is not None:
-        from mapengine.adapters import plan_adapter
-
-        if job.then is not None:
-            help = "map it by one, and what comes of that by the other"
-            raise PlanError(Problem("ME345", "an adapter goes by one mapping at a time", help=help))
-        model = None if job.source is None else Path(job.source)
-        return plan_adapter(
-            mapping, Path(job.adapter), model, job.settings, job.chosen, job.read, job.options,
-            job.base_model, job.follow_links,
-        )  # fmt: skip
-    if job.then is not None:
-        from mapengine.planning.composition import followed
-
-        second = load(job.then)
-        one, two = job.parted(mapping, second)
-        return followed(plan(one), second, two.settings, two.chosen, two.read, job.options)
     side = mapping.sides[job.read]
     inventory = take_inventory(job.folder, mapping, side, follow_links=job.follow_links)
-    binding = choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
-    return make_plan(binding, job.options)
+    return choose_layout(mapping, inventory, job.settings, job.chosen, job.read)
+
+
+def survey(job: Job) -> list[Survey]:
+    """What a job's mappings mean for its source, one after the other, as far as they go.
+
+    The last one has the plan, or else all that stands in its way. Raises `MapengineError` where it
+    cannot even be told which layout is there.
+    """
+    from mapengine.planning.composition import bound_after
+    from mapengine.planning.survey import survey as look
+
+    if job.then is None:
+        return [look(_bound(job), job.options)]
+    one, two = job.parted(load(job.mapping), second := load(job.then))
+    (first,) = survey(one)
+    if first.plan is None:
+        return [first]
+    binding = bound_after(first.plan, second, two.settings, two.chosen, two.read)
+    return [first, look(binding, job.options, first.plan)]
+
+
+def survey_example(job: Job) -> list[Survey]:
+    """The same of the mapping's own example; backwards, of what is made of it."""
+    from mapengine.planning.survey import survey as look
+
+    mapping = load(job.mapping)
+    layout = example_layout(mapping, job.chosen)
+    if job.reverse:
+        from mapengine.verification.proof import bound_back
+
+        there = check_example(mapping, layout)
+        return [look(bound_back(there), job.options, there)]
+    return [look(_bound_example(mapping, layout, job.settings), job.options)]
 
 
 def run(
@@ -270,10 +312,13 @@ def check_example(
 
     Raises `MapengineError`, also where there is no example.
     """
+    return make_plan(_bound_example(mapping, layout, settings or Settings()), options)
+
+
+def _bound_example(mapping: Mapping, layout: Layout, given: Settings) -> Binding:
     from mapengine.binding.binding import bind, settings_problems
     from mapengine.planning.example import check_formulas, example_inventory, example_settings
 
-    given = settings or Settings()
     if problems := list(settings_problems(mapping, given)):
         raise PlanError(*problems)
     inventory = example_inventory(mapping, layout)
@@ -281,7 +326,7 @@ def check_example(
     values, own = {**example, **given.values}, example.keys() - given.values.keys()
     binding = bind(mapping, inventory, layout, replace(given, values=values, example=own))
     check_formulas(binding.names)
-    return make_plan(binding, options)
+    return binding
 
 
 def example_layout(mapping: Mapping, wanted: Layout | None) -> Layout:

@@ -24,6 +24,8 @@ from mapengine.commands.output import fail, say
 COMMANDS = (
     "run",
     "plan",
+    "report",
+    "graph",
     "validate",
     "explain",
     "rule",

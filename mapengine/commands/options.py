@@ -74,7 +74,7 @@ WORKERS = click.option(
     "--workers", type=click.IntRange(1, 256),
     help="Threads.  [default: cores + 1, or cores if unsynced]",
 )  # fmt: skip
-_JOB_OPTIONS = (
+_READING_OPTIONS = (
     click.argument("mapping", shell_complete=mapping_names),
     click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
     FOLLOW_LINKS,
@@ -84,13 +84,19 @@ _JOB_OPTIONS = (
                  help="The way back: the folder holds the target, its source is written."),
     click.option("--then", help="A mapping that goes on from there, with no files in between."),
     click.option("--then-reverse", is_flag=True, help="That one backwards."),
+    click.option("--layout", help="The layout: of the source, where its files do not tell; "
+                                  "or of the side that is written."),
+    click.option("--dtype", type=DTYPES, help="Cast every floating tensor that no rule casts."),
+)  # fmt: skip
+
+_ADAPTER_OPTIONS = (
     click.option("--adapter", type=PATH,
                  help="Convert this LoRA adapter; --source is its model, whose config will do."),
     click.option("--base-model", metavar="NAME_OR_PATH",
                  help="What the new adapter's config names as the model it is for."),
-    click.option("--layout", help="The layout: of the source, where its files do not tell; "
-                                  "or of the side that is written."),
-    click.option("--dtype", type=DTYPES, help="Cast every floating tensor that no rule casts."),
+)  # fmt: skip
+
+_WRITING_OPTIONS = (
     click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
                  help="The format of the files written.  [default: as the mapping says]"),
     click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
@@ -102,7 +108,21 @@ _JOB_OPTIONS = (
 
 def job_options(command: Any) -> Any:
     """Gives a command the argument and the options that describe a job."""
-    for option in reversed(_JOB_OPTIONS):
+    return _given(command, *_READING_OPTIONS, *_ADAPTER_OPTIONS, *_WRITING_OPTIONS)
+
+
+def model_options(command: Any) -> Any:
+    """Those of a model's job, which is not an adapter's."""
+    return _given(command, *_READING_OPTIONS, *_WRITING_OPTIONS)
+
+
+def reading_options(command: Any) -> Any:
+    """Those of them that say what is made of what; not how it is cut, stored and worked on."""
+    return _given(command, *_READING_OPTIONS)
+
+
+def _given(command: Any, *options: Any) -> Any:
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -111,11 +131,11 @@ def make_job(source: Path | None, given: dict[str, Any]) -> Job:
     """The job that a command was given; `given` holds what `job_options` parsed, but the source."""
     from mapengine.api import Job, load
 
-    if given["base_model"] and not given["adapter"]:
+    adapter, base_model = given.get("adapter"), given.get("base_model")
+    if base_model and not adapter:
         raise click.UsageError("--base-model is for the config of an --adapter")
     return Job(
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
         given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
-        given["then"], given["then_reverse"], given["adapter"], given["base_model"],
-        given["follow_links"],
+        given["then"], given["then_reverse"], adapter, base_model, given["follow_links"],
     )  # fmt: skip

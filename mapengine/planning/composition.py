@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mapengine.binding.binding import Binding
 from mapengine.binding.names import Settings
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.planning.layouts import choose_layout
@@ -21,10 +22,16 @@ def followed(
 
     Its tensors are views of the first one's source, so ops that undo one another are gone.
     """
+    binding = bound_after(first, mapping, settings, wanted, read)
+    return make_plan(binding, options, after=first)
+
+
+def bound_after(
+    first: Plan, mapping: Mapping, settings: Settings, wanted: Layout | None, read: str
+) -> Binding:
+    """A mapping bound to what another plan makes. Raises `PlanError`."""
     binding = choose_layout(mapping, planned_inventory(first), settings, wanted, read)
-    for (
-        name
-    ) in mapping.files:  # a config that is carried over as it is, as a file beside it would be
+    for name in mapping.files:  # a config carried over as it is, as a file beside it would be
         if name in first.configs:
             binding.configs.setdefault(name, dict(first.configs[name]))
-    return make_plan(binding, options, after=first)
+    return binding

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mapengine.binding import config_values
-from mapengine.binding.binding import bind
+from mapengine.binding.binding import Binding, bind
 from mapengine.binding.config_values import told
 from mapengine.checkpoints.strided import seen
 from mapengine.errors import PlanError, Problem
@@ -77,14 +77,18 @@ def way_back(plan: Plan) -> Plan | None:
     """
     if any(exactness(tensor) is Exactness.ONE_WAY for tensor in plan.tensors):
         return None
-    read, layout = plan.binding.write.name, plan.binding.layout
-    settings = example_settings(plan.mapping, layout, read)
-    back = bind(plan.mapping, planned_inventory(plan), layout, settings, read)
     try:
-        return make_plan(back, after=plan)
+        return make_plan(bound_back(plan), after=plan)
     except PlanError as error:
         told = (replace(p, message=f"on the way back: {p.message}") for p in error.problems)
         raise PlanError(*told) from None
+
+
+def bound_back(plan: Plan) -> Binding:
+    """The mapping of an example's plan, bound to what the plan makes."""
+    read, layout = plan.binding.write.name, plan.binding.layout
+    settings = example_settings(plan.mapping, layout, read)
+    return bind(plan.mapping, planned_inventory(plan), layout, settings, read)
 
 
 def exactness(tensor: PlannedTensor) -> Exactness:
