@@ -12,6 +12,8 @@ from report import hostile
 from report.pages import example_page, example_survey, page_of, shipped, spelled_out
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+expect.set_options(timeout=30_000)  # of a busy machine
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 MANY = """\
@@ -156,34 +158,33 @@ def test_the_counts_are_those_of_the_plan(mixtral, open_page):
 def test_searching_shows_the_rules_and_the_keys_that_match(mixtral, open_page):
     page = open_page(mixtral)
     assert searched(page, "layers.2. WQ") == "1 match in 1 rule, 0 fields"
-    assert page.locator(".rule:visible").count() == 1
+    expect(page.locator(".rule:visible")).to_have_count(1)
     assert page.locator(".hit:visible").all_inner_texts() == ["layers.2.attention.wq.weight"]
     assert searched(page, "layers.*.experts.4.w?") == "0 matches in 0 rules, 0 fields"
-    assert page.is_visible("#nothing")
+    expect(page.locator("#nothing")).to_be_visible()
     assert searched(page, "layers.*.experts.4.w") == "9 matches in 2 rules, 0 fields"
     assert searched(page, "rope_theta") == "0 matches in 0 rules, 1 field"
     page.press("#search", "Escape")
-    assert page.locator(".rule:visible").count() == 12
+    expect(page.locator(".rule:visible")).to_have_count(12)
 
 
 def test_rules_are_filtered_by_op_and_kind(mixtral, open_page):
     page = open_page(mixtral)
-    shown = {}
-    for wanted in ("op split", "op transpose", "moved", "copied", "changed", "noted", ""):
-        page.select_option("#filter", wanted)
-        shown[wanted] = page.locator(".rule:visible").count()
-    assert shown == {
+    shown = {
         "op split": 2, "op transpose": 1, "moved": 4, "copied": 8, "changed": 0, "noted": 2, "": 12,
     }  # fmt: skip
+    for wanted, rules in shown.items():
+        page.select_option("#filter", wanted)
+        expect(page.locator(".rule:visible")).to_have_count(rules)
 
 
 def test_a_click_on_a_tensor_traces_it(mixtral, open_page):
     page = open_page(mixtral)
     page.locator(".rule", has_text="w2").locator("summary").click()
     rows = page.locator(".tensors:visible tbody tr")
-    assert rows.count() == 3
+    expect(rows).to_have_count(3)
     rows.nth(1).click()
-    assert page.inner_text("#trace .indices") == "layer 1"
+    expect(page.locator("#trace .indices")).to_have_text("layer 1")
     taken = page.locator("#trace .taken li").all_inner_texts()
     assert len(taken) == 1 and "layers.1.block_sparse_moe.w2" in taken[0]
     assert "bfloat16 [280, 80]" in taken[0] and "consolidated.00.pt" in taken[0]
@@ -197,9 +198,9 @@ def test_a_click_on_a_tensor_traces_it(mixtral, open_page):
     ]  # fmt: skip
     assert page.locator("#trace .op .chip").all_inner_texts() == ["split", "transpose"]
     page.click("#trace button >> nth=1")
-    assert page.inner_text("#trace .indices") == "layer 2"
+    expect(page.locator("#trace .indices")).to_have_text("layer 2")
     page.keyboard.press("Escape")
-    assert page.is_hidden("#trace")
+    expect(page.locator("#trace")).to_be_hidden()
 
 
 def test_enter_opens_the_first_match_and_its_link_opens_it_again(mixtral, open_page):
@@ -220,9 +221,9 @@ def test_hostile_names_do_nothing(tmp_path, open_page):
     page.click("summary >> nth=0")
     page.click(".tensors tbody tr >> nth=0")
     assert searched(page, "</script>").startswith("2 matches in 1 rule")
-    assert page.inner_text("#trace .taken code >> nth=0") == f"{hostile.ATTACK}.0"
+    expect(page.locator("#trace .taken code >> nth=0")).to_have_text(f"{hostile.ATTACK}.0")
     assert page.evaluate("() => typeof hacked") == "undefined"
-    assert page.locator("img, script:not(:nth-last-child(-n+2))").count() == 0
+    expect(page.locator("img, script:not(:nth-last-child(-n+2))")).to_have_count(0)
 
 
 def test_thousands_of_tensors_are_drawn_by_rule(tmp_path, open_page):
@@ -233,9 +234,9 @@ def test_thousands_of_tensors_are_drawn_by_rule(tmp_path, open_page):
     assert page.inner_text(".end.target .big") == "20,000 tensors"
     assert page.evaluate("() => document.querySelectorAll('*').length") < 500
     page.click("summary >> nth=0")
-    assert page.locator(".tensors tbody tr").count() == 100
+    expect(page.locator(".tensors tbody tr")).to_have_count(100)
     page.click(".body .more")
-    assert page.locator(".tensors tbody tr").count() == 200
+    expect(page.locator(".tensors tbody tr")).to_have_count(200)
     assert searched(page, "b.19.x.999") == "1 match in 1 rule, 0 fields"
     page.click(".hit")
     assert page.inner_text("#trace .indices").split("\n") == ["i 19", "j 999"]
@@ -246,6 +247,6 @@ def test_without_script_the_rules_are_there(mixtral, browser, tmp_path):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
-    assert page.locator(".rule:visible").count() == 12
+    expect(page.locator(".rule:visible")).to_have_count(12)
     assert page.locator(".fields tbody tr:visible").count() > 20
     context.close()
