@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +10,7 @@ from mapengine.errors import OpError
 from mapengine.ops.cast import lost_values
 from mapengine.ops.elementwise import Elementwise
 from mapengine.ops.op import Exactness, Op, argument
+from mapengine.ops.shown import Shown
 from mapengine.specs import DTYPES
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Add(Elementwise):
     """Add a number to every element, in float32, rounded back to the tensor's dtype."""
 
     positional: ClassVar[str] = "value"
+    exactly: ClassVar[Mapping[Exactness, str]] = {
+        Exactness.EXACT: "where 0 is added",
+        Exactness.LOSSY: "otherwise: the sum is rounded, and so is the way back",
+    }
     value: float = argument("number", "What is added.", 1)
 
     def result(self, dtype: str) -> str:
@@ -68,12 +73,25 @@ class Add(Elementwise):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(0.0), [(3, 4)]
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "norm.weight -> norm.weight",
+            "add: 1",
+            {"norm.weight": [0, -0.5, 0.25]},
+            {"norm.weight": [1, 0.5, 1.25]},
+        )
+
 
 @dataclass(frozen=True)
 class Mul(Elementwise):
     """Multiply every element by a number, in float32, rounded back to the tensor's dtype."""
 
     positional: ClassVar[str] = "value"
+    exactly: ClassVar[Mapping[Exactness, str]] = {
+        Exactness.EXACT: "where the factor is 1 or -1",
+        Exactness.LOSSY: "otherwise: the product is rounded, and so is the way back",
+    }
     value: float = argument("number", "The factor. Not zero.", 0.5)
     divide: bool = argument(
         "flag", "Divide instead: what undoes a factor to the last bit.", False, False
@@ -104,3 +122,19 @@ class Mul(Elementwise):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(2.0), [(3, 4)]
         yield cls(-1.0), [(3, 4)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "q.weight -> q.weight",
+            "mul: head_dim ** -0.5",
+            {"q.weight": [[8, -2], [1, 0]]},
+            {"q.weight": [[4, -1], [0.5, 0]]},
+            sizes={"head_dim": 4},
+        )
+        yield Shown(
+            "q.weight -> q.weight",
+            "mul: {value: 3, divide: true}",
+            {"q.weight": [9, -1.5]},
+            {"q.weight": [3, -0.5]},
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mapengine.errors import OpError
 from mapengine.ops.elementwise import Elementwise
 from mapengine.ops.op import Exactness, Op, argument
+from mapengine.ops.shown import Shown
 from mapengine.specs import DTYPES
 from mapengine.views import ValueOp
 
@@ -42,6 +43,13 @@ class Cast(Elementwise):
 
     positional: ClassVar[str] = "to"
     retypes: ClassVar[bool] = True
+    dtypes: ClassVar[str] = "`to`"
+    exactly: ClassVar[Mapping[Exactness, str]] = {
+        Exactness.EXACT: "where the tensor has that dtype already",
+        Exactness.WIDENING: "where every value of the tensor's dtype is one of `to`",
+        Exactness.LOSSY: "where `to` has fewer values, and `from` names the way back",
+        Exactness.ONE_WAY: "without `from`",
+    }
     to: str = argument("dtype", "The dtype written.", "bfloat16")
     from_: str | None = argument("dtype", "The dtype on the way back.", "float32", None)
     overflow: str = argument(
@@ -117,6 +125,23 @@ class Cast(Elementwise):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls("float64", "float32"), [(3, 4)]
         yield cls("float32", "float32"), [(3,)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "norm.weight -> norm.weight",
+            "cast: {to: float32, from: bfloat16}",
+            {"norm.weight": [1.0, -0.5, 3.140625]},
+            {"norm.weight": [1.0, -0.5, 3.140625]},
+            was={"norm.weight": "bfloat16"},
+        )
+        yield Shown(
+            "norm.weight -> norm.weight",
+            "cast: {to: float8_e4m3fn, from: float32, overflow: saturate}",
+            {"norm.weight": [1.0, 3.140625, 1000.0]},
+            {"norm.weight": [1.0, 3.25, 448.0]},
+            becomes={"norm.weight": "float8_e4m3fn"},
+        )
 
 
 def lost_values(tensor: torch.Tensor, result: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Exactness, Fan, Op, argument
+from mapengine.ops.shown import Shown
 from mapengine.ops.split import LIST
 from mapengine.ops.tensor import Tensor, combined, cycle, dtype_name, repeat
 
@@ -29,6 +30,9 @@ class Dequantize(Op):
     retypes: ClassVar[bool] = True
     first: ClassVar[str] = "only as they are stored is it known which weights share a scale"
 
+    shapes: ClassVar[str] = "the weight's; of mxfp4 the last two axes are one, of 32 to a group"
+    dtypes: ClassVar[str] = "`to`"
+    exactly: ClassVar[Mapping[Exactness, str]] = {Exactness.ONE_WAY: "always"}
     format: str = argument("fp8_e4m3|mxfp4", "How the weight is stored.", "fp8_e4m3")
     to: str = argument("bfloat16|float16|float32", "The dtype written.", "bfloat16")
     block: tuple[int, ...] | None = argument(
@@ -94,6 +98,28 @@ class Dequantize(Op):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls("fp8_e4m3", "bfloat16", (4, 2), Fan(None, 2)), [(6, 5), (2, 3)]
         yield cls("mxfp4", "bfloat16", None, Fan(None, 2)), [(3, 2, 16), (3, 2)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "w.weight, w.weight_scale_inv -> w.weight",
+            "dequantize: {format: fp8_e4m3, block: [2, 2], to: bfloat16}",
+            {"w.weight": [[1, 2, 3], [4, 5, 6]], "w.weight_scale_inv": [[0.5, 2]]},
+            {"w.weight": [[0.5, 1, 6], [2, 2.5, 12]]},
+            was={"w.weight": "float8_e4m3fn"},
+            becomes={"w.weight": "bfloat16"},
+        )
+        yield Shown(
+            "w_blocks, w_scales -> w",
+            "dequantize: {format: mxfp4, to: bfloat16}",
+            {
+                "w_blocks": [[[0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE] * 2]],
+                "w_scales": [[128]],
+            },
+            {"w": [[0, 1, 2, 3, 4, 6, 8, 12, -0.0, -1, -2, -3, -4, -6, -8, -12] * 2]},
+            was={"w_blocks": "uint8", "w_scales": "uint8"},
+            becomes={"w": "bfloat16"},
+        )
 
 
 def _check_dtypes(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.cast import widens
 from mapengine.ops.elementwise import Combining
 from mapengine.ops.op import Exactness, Fan, Op, argument, same_shapes
 from mapengine.ops.same import Copy
+from mapengine.ops.shown import Shown
 from mapengine.ops.split import LIST
 from mapengine.ops.tensor import Tensor
 from mapengine.specs import DTYPES
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 class Mean(Combining):
     """Add tensors one after the other and divide by their number, all in their own dtype."""
 
+    shapes: ClassVar[str] = "that of each, which must be one"
+    exactly: ClassVar[Mapping[Exactness, str]] = {
+        Exactness.EXACT: "where there is one tensor",
+        Exactness.LOSSY: "where there are more: on the way back all are the mean",
+    }
     over: Fan = argument(
         "fan", "The index whose members are averaged; without it, the rule's list of sources.",
         "rank", LIST,
@@ -72,6 +78,16 @@ class Mean(Combining):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(Fan("rank", 1)), [(3, 4)]
         yield cls(Fan("rank", 1), "float64"), [(3,)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "norm.{rank}.weight -> norm.weight",
+            "mean: {over: rank}",
+            {"norm.0.weight": [1, 2, 3], "norm.1.weight": [1, 4, 4]},
+            {"norm.weight": [1, 3, 3.5]},
+            dims={"rank": 2},
+        )
 
 
 def _refuse_lost(mean: torch.Tensor, tensors: Sequence[torch.Tensor]) -> None:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from mapengine.errors import OpError
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor
 
 
@@ -54,6 +55,13 @@ class Op(ABC):
     first: ClassVar[str] = ""
     """Why no op may come before it, where that is so."""
 
+    shapes: ClassVar[str] = "stays as it is"
+    """What becomes of the shape, for its page."""
+    dtypes: ClassVar[str] = "stays as it is"
+    """What becomes of the dtype, for its page."""
+    exactly: ClassVar[Mapping[Exactness, str]] = {Exactness.EXACT: "always"}
+    """Every exactness that it may have, and when, for its page."""
+
     @abstractmethod
     def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The op on its tensors, in the fan's order. Raises `OpError` where they do not fit."""
@@ -84,7 +92,12 @@ class Op(ABC):
     @classmethod
     @abstractmethod
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
-        """Ops with the shapes of tensors they fit, for the tests and the docs."""
+        """Ops with the shapes of tensors they fit, for the tests."""
+
+    @classmethod
+    @abstractmethod
+    def shown(cls) -> Iterable[Shown]:
+        """The op at work, for its page."""
 
 
 def argument(kind: str, description: str, example: Any, default: Any = MISSING) -> Any:

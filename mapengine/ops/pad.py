@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.differing import count_differing
 from mapengine.ops.op import Exactness, Op, argument, axis, one
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor, join, zeros
 
 CUT = "that are cut are not zero"
@@ -27,6 +29,11 @@ def _axis_of(tensor: Tensor, dim: int, size: int) -> int:
 class Unpad(Op):
     """Keep the first positions of an axis, after checking that the others are all zero."""
 
+    shapes: ClassVar[str] = "along `dim` it is `to`; the other axes stay"
+    exactly: ClassVar[Mapping[Exactness, str]] = {
+        Exactness.EXACT: "where what is cut is checked to be zero, or nothing is cut",
+        Exactness.LOSSY: "where something is cut `unchecked`",
+    }
     from_: int = argument("integer", "How many positions there are.", "rows")
     to: int = argument("integer", "How many are kept.", "vocab")
     dim: int = argument("integer", "The axis that is cut.", 0, 0)
@@ -63,11 +70,22 @@ class Unpad(Op):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(3, 3), [(3, 4)]
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "embed.weight -> embed.weight",
+            "unpad: {from: rows, to: vocab}",
+            {"embed.weight": [[1, 2], [3, 4], [0, 0], [0, 0]]},
+            {"embed.weight": [[1, 2], [3, 4]]},
+            sizes={"rows": 4, "vocab": 2},
+        )
+
 
 @dataclass(frozen=True)
 class Pad(Op):
     """Put zeros behind the last position of an axis."""
 
+    shapes: ClassVar[str] = "along `dim` it is `to`; the other axes stay"
     from_: int = argument("integer", "How many positions there are.", "vocab")
     to: int = argument("integer", "How many there are to be.", "rows")
     dim: int = argument("integer", "The axis that grows.", 0, 0)
@@ -92,3 +110,13 @@ class Pad(Op):
         yield cls(4, 6, -1), [(3, 4)]
         yield cls(3, 3), [(3,)]
         yield cls(0, 2, 1, True), [(3, 0)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "embed.weight -> embed.weight",
+            "pad: {from: vocab, to: rows}",
+            {"embed.weight": [[1, 2], [3, 4]]},
+            {"embed.weight": [[1, 2], [3, 4], [0, 0]]},
+            sizes={"rows": 3, "vocab": 2},
+        )

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Op, argument, axis, one
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor
 
 
@@ -16,6 +17,7 @@ class Permute(Op):
     """Put all axes in another order, as `torch.permute` does: axis i of the result was dims[i]."""
 
     positional: ClassVar[str] = "dims"
+    shapes: ClassVar[str] = "its sizes in the order of `dims`"
     dims: tuple[int, ...] = argument("integers", "Every axis once, in its new order.", [2, 0, 1])
 
     def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -36,12 +38,22 @@ class Permute(Op):
         yield cls((1, 0)), [(0, 3)]
         yield cls(()), [()]
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "conv.weight -> conv.weight",
+            "permute: [2, 0, 1]",
+            {"conv.weight": [[[1, 2], [3, 4], [5, 6]]]},
+            {"conv.weight": [[[1, 3, 5]], [[2, 4, 6]]]},
+        )
+
 
 @dataclass(frozen=True)
 class Transpose(Op):
     """Swap two axes. It is its own inverse."""
 
     positional: ClassVar[str] = "dims"
+    shapes: ClassVar[str] = "those two sizes change places"
     dims: tuple[int, ...] = argument("integers", "The two axes.", [0, 1])
 
     def apply(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -60,3 +72,12 @@ class Transpose(Op):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls((0, 1)), [(3, 5)]
         yield cls((-1, 0)), [(2, 3, 4)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "fc.weight -> fc.weight",
+            "transpose: [0, 1]",
+            {"fc.weight": [[1, 2, 3], [4, 5, 6]]},
+            {"fc.weight": [[1, 4], [2, 5], [3, 6]]},
+        )

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Axes, Op, argument, one
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor
 
 Side = tuple[tuple[str, ...], ...]
@@ -85,6 +86,7 @@ class Rearrange(Op):
     """Split, move and join axes by name: `(heads 3 head_dim) d -> (3 heads head_dim) d`."""
 
     positional: ClassVar[str] = "axes"
+    shapes: ClassVar[str] = "what stands to the right of the arrow"
     axes: Axes = argument(
         "axes", "Axes before and after; brackets hold axes that are one in the tensor.",
         "(heads 3 head_dim) d -> (3 heads head_dim) d",
@@ -118,6 +120,23 @@ class Rearrange(Op):
         yield cls(Axes("(heads 3 x) d -> (3 heads x) d", (("heads", 2),))), [(12, 5)]
         yield cls(Axes("a b c -> c (b a)", (("a", 2),))), [(2, 3, 4)]
         yield cls(Axes("a (b 1) -> b 1 a", ())), [(2, 3)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "qkv.bias -> qkv.bias",
+            'rearrange: "(heads 3 head_dim) -> (3 heads head_dim)"',
+            {"qkv.bias": [11, 12, 21, 22, 31, 32, 41, 42, 51, 52, 61, 62]},
+            {"qkv.bias": [11, 12, 41, 42, 21, 22, 51, 52, 31, 32, 61, 62]},
+            sizes={"heads": 2},
+        )
+        yield Shown(
+            "patch.weight -> patch.weight",
+            'rearrange: "out (h w) -> out 1 h w"',
+            {"patch.weight": [[1, 2, 3, 4, 5, 6]]},
+            {"patch.weight": [[[[1, 2, 3], [4, 5, 6]]]]},
+            sizes={"h": 2},
+        )
 
 
 def _complete(bracket: tuple[str, ...], size: int, sizes: dict[str, int]) -> None:

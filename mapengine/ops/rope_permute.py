@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Op, argument, divide, one
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor, join
 
 
@@ -55,6 +56,22 @@ class RopePermute(Op):
         yield cls(3), [(12,)]
         yield cls(2, 4), [(12, 3)]
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "wk.bias -> k_proj.bias",
+            "rope_permute: {heads: kv_heads}",
+            {"wk.bias": [11, 12, 21, 22, 31, 32, 41, 42]},
+            {"k_proj.bias": [11, 21, 12, 22, 31, 41, 32, 42]},
+            sizes={"kv_heads": 2},
+        )
+        yield Shown(
+            "wq.bias -> q_proj.bias",
+            "rope_permute: {heads: 1, rotary_dim: 4}",
+            {"wq.bias": [11, 12, 21, 22, 5, 6]},
+            {"q_proj.bias": [11, 21, 12, 22, 5, 6]},
+        )
+
 
 @dataclass(frozen=True)
 class RopeUnpermute(Op):
@@ -77,3 +94,13 @@ class RopeUnpermute(Op):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(2), [(12, 5)]
         yield cls(2, 4), [(12, 3)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "k_proj.bias -> wk.bias",
+            "rope_unpermute: {heads: kv_heads}",
+            {"k_proj.bias": [11, 21, 12, 22, 31, 41, 32, 42]},
+            {"wk.bias": [11, 12, 21, 22, 31, 32, 41, 42]},
+            sizes={"kv_heads": 2},
+        )

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Fan, Op, argument, one, same_shapes
+from mapengine.ops.shown import Shown
 from mapengine.ops.split import LIST
 from mapengine.ops.tensor import Tensor, agree
 
@@ -16,6 +17,7 @@ from mapengine.ops.tensor import Tensor, agree
 class Same(Op):
     """Take tensors for one, after checking that they are equal bit for bit."""
 
+    shapes: ClassVar[str] = "that of each, which must be one"
     over: Fan = argument(
         "fan", "The index whose members must be equal; without it, the rule's list of sources.",
         "rank", LIST,
@@ -38,6 +40,15 @@ class Same(Op):
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(Fan("rank", 1)), [(3, 4)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "embed.weight, head.weight -> embed.weight",
+            "same",
+            {"embed.weight": [[1, 2], [3, 4]], "head.weight": [[1, 2], [3, 4]]},
+            {"embed.weight": [[1, 2], [3, 4]]},
+        )
 
 
 @dataclass(frozen=True)
@@ -63,3 +74,13 @@ class Copy(Op):
     @classmethod
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(Fan("rank", 3)), [(3, 4)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "norm.weight -> norm.{rank}.weight",
+            "copy: {into: rank}",
+            {"norm.weight": [1, 2]},
+            {"norm.0.weight": [1, 2], "norm.1.weight": [1, 2]},
+            dims={"rank": 2},
+        )

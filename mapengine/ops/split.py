@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Fan, Op, argument, axis, divide, one, same_shapes
+from mapengine.ops.shown import Shown
 from mapengine.ops.tensor import Tensor, join
 
 LIST = Fan(None, 0)
@@ -24,6 +26,7 @@ def _check_sizes(sizes: Sequence[int], fan: Fan) -> None:
 class Split(Op):
     """Cut one tensor into consecutive parts along `dim`: equal ones, unless `sizes` says else."""
 
+    shapes: ClassVar[str] = "along `dim` the part's size; the other axes stay"
     into: Fan = argument(
         "fan", "The index whose members the parts become; without it, the rule's list of targets.",
         "expert", LIST,
@@ -60,11 +63,29 @@ class Split(Op):
         yield cls(Fan(None, 3), 1, (2, 1, 1)), [(3, 4)]
         yield cls(Fan("part", 2), -1), [(2, 0)]
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "experts.weight -> experts.{expert}.weight",
+            "split: {into: expert}",
+            {"experts.weight": [[1, 2], [3, 4], [5, 6], [7, 8]]},
+            {"experts.0.weight": [[1, 2], [3, 4]], "experts.1.weight": [[5, 6], [7, 8]]},
+            dims={"expert": 2},
+        )
+        yield Shown(
+            "qkv.bias -> q.bias, k.bias, v.bias",
+            "split: {sizes: [heads, kv_heads, kv_heads]}",
+            {"qkv.bias": [1, 2, 3, 4, 5, 6, 7]},
+            {"q.bias": [1, 2, 3], "k.bias": [4, 5], "v.bias": [6, 7]},
+            sizes={"heads": 3, "kv_heads": 2},
+        )
+
 
 @dataclass(frozen=True)
 class Concat(Op):
     """Put tensors one after another along `dim`."""
 
+    shapes: ClassVar[str] = "along `dim` the sum of the sizes; the other axes must be equal"
     over: Fan = argument(
         "fan", "The index whose members are joined; without it, the rule's list of sources.",
         "rank", LIST,
@@ -104,3 +125,19 @@ class Concat(Op):
         yield cls(Fan("rank", 2)), [(3, 4), (3, 4)]
         yield cls(Fan("rank", 3), 1), [(2, 2), (2, 2), (2, 2)]
         yield cls(Fan(None, 2), 0, (3, 1)), [(3, 2), (1, 2)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "gate.weight, up.weight -> gate_up.weight",
+            "concat",
+            {"gate.weight": [[1, 2]], "up.weight": [[3, 4]]},
+            {"gate_up.weight": [[1, 2], [3, 4]]},
+        )
+        yield Shown(
+            "out.{rank}.weight -> out.weight",
+            "concat: {over: rank, dim: 1}",
+            {"out.0.weight": [[1], [2]], "out.1.weight": [[3], [4]]},
+            {"out.weight": [[1, 3], [2, 4]]},
+            dims={"rank": 2},
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mapengine.errors import OpError
 from mapengine.ops.op import Fan, Op, argument, axis, one, same_shapes
+from mapengine.ops.shown import Shown
 from mapengine.ops.split import LIST
 from mapengine.ops.tensor import Tensor, join
 
@@ -15,6 +17,7 @@ from mapengine.ops.tensor import Tensor, join
 class Stack(Op):
     """Lay tensors of one shape behind one another along a new axis `dim`."""
 
+    shapes: ClassVar[str] = "one more axis at `dim`, as long as there are tensors"
     over: Fan = argument(
         "fan", "The index whose members are stacked; without it, the rule's list of sources.",
         "expert", LIST,
@@ -40,11 +43,22 @@ class Stack(Op):
         yield cls(Fan(None, 2), -1), [(2, 4)] * 2
         yield cls(Fan("expert", 2)), [()] * 2
 
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "experts.{expert}.bias -> experts.bias",
+            "stack: {over: expert}",
+            {"experts.0.bias": [1, 2, 3], "experts.1.bias": [4, 5, 6]},
+            {"experts.bias": [[1, 2, 3], [4, 5, 6]]},
+            dims={"expert": 2},
+        )
+
 
 @dataclass(frozen=True)
 class Unstack(Op):
     """Take one tensor apart along axis `dim`, which goes away."""
 
+    shapes: ClassVar[str] = "without the axis `dim`"
     into: Fan = argument(
         "fan", "The index whose members the slices become; without it, the rule's list of targets.",
         "expert", LIST,
@@ -70,3 +84,13 @@ class Unstack(Op):
     def examples(cls) -> Iterable[tuple[Op, list[tuple[int, ...]]]]:
         yield cls(Fan("expert", 3)), [(3, 2, 4)]
         yield cls(Fan(None, 4), 2), [(3, 2, 4)]
+
+    @classmethod
+    def shown(cls) -> Iterable[Shown]:
+        yield Shown(
+            "experts.bias -> experts.{expert}.bias",
+            "unstack: {into: expert, dim: 1}",
+            {"experts.bias": [[1, 2], [3, 4], [5, 6]]},
+            {"experts.0.bias": [1, 3, 5], "experts.1.bias": [2, 4, 6]},
+            dims={"expert": 2},
+        )
