@@ -16,6 +16,7 @@ from mapengine.errors import (
     OutputError,
     PlanError,
     Problem,
+    Problems,
     suggest,
 )
 from mapengine.language.document import load_document
@@ -239,7 +240,7 @@ def run(
 
 def validate(
     mapping: PathLike | Mapping, source: PathLike | None = None, follow_links: bool = False
-) -> list[Problem]:
+) -> Problems:
     """Every problem of a mapping file, alone or, with a `source`, on a checkpoint's headers."""
     try:
         loaded = load(mapping)
@@ -250,8 +251,8 @@ def validate(
         if source is not None:
             plan(Job(loaded, source, follow_links=follow_links))
     except MapengineError as error:
-        return list(error.problems)
-    return []
+        return Problems(error.problems)
+    return Problems()
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +261,7 @@ class Proof:
 
     claims: list[Claim]
     layouts: int
-    notes: list[Problem]
+    notes: Problems
 
 
 def prove(mapping: PathLike | Mapping) -> Proof:
@@ -275,15 +276,15 @@ def prove(mapping: PathLike | Mapping) -> Proof:
     layouts = list(loaded.layouts())
     claims = proof.merged([proof.prove(check_example(loaded, layout)) for layout in layouts])
     tried = {claim.rule.path for claim in claims}
-    return Proof(claims, len(layouts), [*notes(loaded), *untried(loaded, tried)])
+    return Proof(claims, len(layouts), Problems([*notes(loaded), *untried(loaded, tried)]))
 
 
-def notes(mapping: PathLike | Mapping) -> list[Problem]:
+def notes(mapping: PathLike | Mapping) -> Problems:
     """What has no way back, and what no shape can see: no mistakes by themselves."""
     from mapengine.planning.lints import irreversible, unseen
 
     loaded = load(mapping)
-    return [*irreversible(loaded), *unseen(loaded)]
+    return Problems([*irreversible(loaded), *unseen(loaded)])
 
 
 def explain(job: Job, name: str) -> list[Explained]:

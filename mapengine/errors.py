@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
+from mapengine.displayed import Displayed, traceback_lines
+
 
 @dataclass(frozen=True, slots=True)
 class Where:
@@ -32,7 +34,7 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Displayed):
     """One thing wrong: a stable `code`, the sentence, where it stands, and what to do about it.
 
     `path` names the part of the mapping in its own words (`rules[7].ops[0].split`).
@@ -50,7 +52,11 @@ class Problem:
         return f"{place}{self.code} {path}{self.message}"
 
 
-class MapengineError(Exception):
+class Problems(list[Problem], Displayed):
+    """Problems that a notebook shows as a table. A list otherwise."""
+
+
+class MapengineError(Exception, Displayed):
     """The one root of the errors raised here; `problems` says everything that was found.
 
     `exit_code` is what the command line exits with: 1 for findings, 2 for "could not run".
@@ -61,6 +67,10 @@ class MapengineError(Exception):
     def __init__(self, *problems: Problem) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook prints where nothing catches it: the problems, not our own calls."""
+        return traceback_lines(self)
 
 
 class MappingError(MapengineError):

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from mapengine.binding.binding import Binding
+from mapengine.displayed import Displayed
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Mapping, Rule
 from mapengine.ops.cast import Cast
@@ -80,7 +81,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Displayed):
     """What a run will do, proven: every source tensor used, every target tensor made once."""
 
     subject: ClassVar[str] = "a checkpoint"

@@ -49,28 +49,33 @@ def _row(rule: Rule, specs: Counter[TensorSpec]) -> Row:
 
 def plan_text(plan: Plan, working_memory: int) -> str:
     """The table a person reads: each rule with its count, shape, dtype, ops and bytes."""
-    rows = plan_rows(plan)
-    sides = plan.binding.read.name, plan.binding.write.name
-    cells = [_cells(row, sides) for row in rows]
-    scopes = [_scopes(row.rule, sides) for row in rows]
-    table = _aligned([_HEADINGS, *cells], right={0, 4, 7})
-    lines = [*_titles(plan), f"  {_indices(plan)}", "", table[0]]
+    scopes, cells = plan_cells(plan)
+    table = _aligned([HEADINGS, *cells], right={0, 4, 7})
+    lines = [*titles(plan), f"  {indices(plan)}", "", table[0]]
     for line, scope, before in zip(table[1:], scopes, [("", ""), *scopes], strict=False):
         if scope != before:
             lines.append(f"      {scope[0]} → {scope[1]}")
         lines.append(line)
-    return "\n".join(map(one_line, [*lines, "", *_totals(plan, working_memory)]))
+    return "\n".join(map(one_line, [*lines, "", *totals(plan, working_memory)]))
 
 
-def _titles(plan: Plan) -> list[str]:
-    before = _titles(plan.after) if plan.after else []
+def plan_cells(plan: Plan) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Of every rule that makes something: what stands before its keys on either side; its row."""
+    sides = plan.binding.read.name, plan.binding.write.name
+    rows = plan_rows(plan)
+    return [_scopes(row.rule, sides) for row in rows], [_cells(row, sides) for row in rows]
+
+
+def titles(plan: Plan) -> list[str]:
+    """A line for each mapping that what is read goes through."""
+    before = titles(plan.after) if plan.after else []
     back = "" if plan.binding.read.name == "source" else ", backwards"
     then = "then " if before else ""
     of = f", {plan.subject}" if plan.subject != Plan.subject else ""
     return [*before, f"{then}{plan.mapping.name}: {plan.mapping.title}{back}{of}"]
 
 
-_HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
+HEADINGS = ("LINE", "SOURCE", "", "TARGET", "×", "SHAPE", "DTYPE", "BYTES", "OPS")
 
 
 def _scopes(rule: Rule, sides: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +109,8 @@ def _ops(rule: Rule, sides: Sequence[str]) -> list[str]:
     return [f"undo {call_text(call)}" for call in reversed(rule.ops)]
 
 
-def _totals(plan: Plan, working_memory: int) -> list[str]:
+def totals(plan: Plan, working_memory: int) -> list[str]:
+    """What stands below the table."""
     count = sum(len(shard.tensors) for shard in plan.shards)
     inside = [f"the config in {shard.name}" for shard in plan.shards if shard.objects]
     files = [*plan.configs, *inside[:1], *([plan.card] if plan.card else ()), *plan.companions]
@@ -127,7 +133,8 @@ def _folded(said: str, plan: Plan, unchecked: bool) -> list[str]:
     return [f"{said}: {key}" + (f"  ×{count}" if count > 1 else "") for key, count in keys]
 
 
-def _indices(plan: Plan) -> str:
+def indices(plan: Plan) -> str:
+    """The layouts and the range of every index."""
     sides = [side for side in (plan.binding.read, plan.binding.write) if side.choices]
     told = [" → ".join(side.layout_name(plan.binding.layout) for side in sides)] if sides else []
     for name in plan.mapping.dims:

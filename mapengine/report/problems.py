@@ -17,7 +17,7 @@ def problem_text(problem: Problem, frame: bool = True) -> str:
     """One problem: `file:line:col: CODE path: sentence`, its source line, and the help."""
     lines = [_told(str(problem))]
     if frame and problem.where is not None:
-        lines += _frame(problem.where)
+        lines += frame_lines(problem.where)
         via = problem.where.via
         while via is not None:
             lines.append(f"  = used by the alias at {via}")
@@ -47,7 +47,8 @@ def problem_dict(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _frame(where: Where) -> list[str]:
+def frame_lines(where: Where) -> list[str]:
+    """The line a problem stands in, and a mark below; nothing where it cannot be read."""
     text = _lines(where.file)
     if not 1 <= where.line <= len(text):
         return []

@@ -13,13 +13,13 @@ from pathlib import Path
 from mapengine.checkpoints.inspection import read_folder
 from mapengine.verification.again import check_again
 from mapengine.verification.back import check_back
-from mapengine.verification.check import Check
+from mapengine.verification.check import Check, Checks
 from mapengine.verification.files import check_files, check_receipt
 from mapengine.verification.logits import check_logits
 from mapengine.verification.model import check_class, check_config, check_load
 from mapengine.verification.subject import Subject
 
-__all__ = ["CHECKS", "Check", "verify"]
+__all__ = ["CHECKS", "Check", "Checks", "verify"]
 
 CHECKS: tuple[Callable[[Subject], Check], ...] = (
     check_files,
@@ -39,7 +39,7 @@ def verify(
     source: str | Path | None = None,
     logits: bool = False,
     follow_links: bool = False,
-) -> list[Check]:
+) -> Checks:
     """Asks every check; with `load` False, all but transformers' own loading.
 
     With the `source` that the folder was made of, every byte is made again and compared; with
@@ -48,7 +48,7 @@ def verify(
     `CheckpointError` only where the folder cannot be listed.
     """
     subject = Subject(read_folder(Path(folder), follow_links), load)
-    checks = [check(subject) for check in CHECKS]
+    checks = Checks(check(subject) for check in CHECKS)
     if source is not None:
         checks.append(check_again(subject, Path(source)))
     if logits:
