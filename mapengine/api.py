@@ -22,6 +22,7 @@ from mapengine.errors import (
 from mapengine.language.document import load_document
 from mapengine.language.mapping import Layout, Mapping
 from mapengine.language.reading import read_mapping
+from mapengine.locations import URL, Location, location
 from mapengine.planning.agreement import check_layouts_agree
 from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.checks import check_mapping
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     from mapengine.planning.survey import Survey
     from mapengine.verification.proof import Claim
 
-PathLike = str | Path
+PathLike = str | Path | URL
 
 
 def load(mapping: PathLike | Mapping) -> Mapping:
     """A mapping by path, or by the name of one that ships, checked. Raises `MappingError`."""
     if isinstance(mapping, Mapping):
         return mapping
-    path = Path(mapping)
+    path = Path(str(mapping))
     shipped = shipped_mappings()
     if not path.suffix and str(mapping) in shipped and not path.is_file():
         path = shipped[str(mapping)]
@@ -91,11 +92,11 @@ class Job:
     follow_links: bool = False
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where the tensors are that are converted."""
         if (folder := self.adapter or self.source) is None:
             raise OutputError(Problem("ME501", "there is no source to read"))
-        return Path(folder)
+        return location(folder)
 
     @property
     def read(self) -> str:
@@ -153,10 +154,10 @@ def _adapter_plan(job: Job, adapter: PathLike) -> Plan:
     if job.then is not None:
         help = "map it by one, and what comes of that by the other"
         raise PlanError(Problem("ME345", "an adapter goes by one mapping at a time", help=help))
-    model = None if job.source is None else Path(job.source)
+    model = None if job.source is None else location(job.source)
     return plan_adapter(
-        load(job.mapping), Path(adapter), model, job.settings, job.chosen, job.read, job.options,
-        job.base_model, job.follow_links,
+        load(job.mapping), location(adapter), model, job.settings, job.chosen, job.read,
+        job.options, job.base_model, job.follow_links,
     )  # fmt: skip
 
 
@@ -206,7 +207,7 @@ def survey_example(job: Job) -> list[Survey]:
 
 def run(
     job: Job,
-    output: PathLike,
+    output: str | Path,
     *,
     workers: int | None = None,
     memory: int = DEFAULT_MEMORY,
@@ -337,7 +338,7 @@ def example_layout(mapping: Mapping, wanted: Layout | None) -> Layout:
     return layouts_with(mapping, wanted)[0]
 
 
-def make_example(mapping: Mapping, layout: Layout, folder: PathLike) -> Settings:
+def make_example(mapping: Mapping, layout: Layout, folder: str | Path) -> Settings:
     """Writes the mapping's example as a checkpoint; what must be set to run it is returned.
 
     A folder that holds just that already is left as it is. Raises `OutputError` for any other.

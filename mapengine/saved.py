@@ -13,6 +13,7 @@ from typing import Any
 
 from mapengine.api import Job, load
 from mapengine.errors import CheckpointError, PlanError, Problem
+from mapengine.locations import URL, Location, location
 from mapengine.planning.plan import Plan
 
 FORMAT_VERSION = "1.0"
@@ -34,8 +35,18 @@ def _job_dict(job: Job) -> dict[str, Any]:
     for name in ("mapping", "then"):
         if told[name] is not None:
             told[name] = load(told[name]).document.file
-    paths = {n: str(Path(told[n]).absolute()) for n in _PATHS if told[n] is not None}
+    paths = {n: _whole(told[n]) for n in _PATHS if told[n] is not None}
     return {**told, **paths, "values": dict(told["values"] or {})}
+
+
+def _whole(place: str | Location) -> str:
+    """A place as it is told from anywhere; of a revision of the Hub, its commit."""
+    place = location(place)
+    if isinstance(place, URL):
+        from mapengine.checkpoints.remote import connect
+
+        return str(connect(place).pinned)
+    return str(place.absolute())
 
 
 def read_saved(path: Path) -> tuple[Job, dict[str, str]]:

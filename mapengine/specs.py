@@ -124,7 +124,7 @@ class FileContents:
     objects: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[int | str, ...] = ()
 
 
 _SHAPES = 4096

@@ -15,7 +15,10 @@ MEANING = ("language", "binding", "planning", "explanation", "ops", "views", "ax
 BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "adapters",
          "comparison")  # fmt: skip
 DOORS = ("cli", "commands", "api", "report")
-HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub"}
+HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub",
+         "fsspec"}  # fmt: skip
+ALONE = {"fsspec": ["checkpoints/remote.py"]}
+"""What is imported in one place, so that it is one place's matter whether it is there."""
 FAMILIES = re.compile(
     r"mixtral|mistral|llama|gemma|falcon|deepseek|qwen|bloom|gpt|mamba|olmo", re.IGNORECASE
 )
@@ -63,6 +66,12 @@ LIGHT = [p for p in FILES if room(p) in (*MEANING, "formats", *DOORS, "__init__"
 @pytest.mark.parametrize("path", LIGHT, ids=str)
 def test_light_rooms_import_nothing_heavy_at_module_level(path):
     assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
+
+
+@pytest.mark.parametrize("module", ALONE)
+def test_what_may_be_missing_is_imported_in_one_file(module):
+    users = [p for p in FILES if module in {name.split(".")[0] for name in imports(p)}]
+    assert [str(path.relative_to(PACKAGE)) for path in users] == ALONE[module]
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

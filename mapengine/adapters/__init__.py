@@ -5,19 +5,19 @@ One doorway: an adapter's folder, and that of the model it was made for, to a pl
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mapengine.binding.names import Settings
     from mapengine.language.mapping import Layout, Mapping
+    from mapengine.locations import Location
     from mapengine.planning.plan import Options, Plan
 
 
 def plan_adapter(
     mapping: Mapping,
-    folder: Path,
-    model: Path | None,
+    folder: Location,
+    model: Location | None,
     settings: Settings,
     layout: Layout | None,
     read: str,

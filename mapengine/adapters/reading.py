@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from mapengine.adapters.config import AdapterConfig
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.folder import describe_file, read_json
 from mapengine.errors import CheckpointError, Problem
 from mapengine.formats.refusal import shown
+from mapengine.locations import Location
 from mapengine.specs import ADAPTER_CONFIG, DTYPES, FileContents, StoredTensor, TensorSpec
 
 PREFIX = "base_model.model."
@@ -72,7 +72,7 @@ class Adapter:
     whole: Mapping[str, StoredTensor]
 
 
-def read_adapter(folder: Path, follow_links: bool = False) -> Adapter:
+def read_adapter(folder: Location, follow_links: bool = False) -> Adapter:
     """Raises `CheckpointError` with all that is wrong with it, or not supported."""
     names = storage.list_files(folder)
     file = next((name for name in FILES.values() if name in names), None)

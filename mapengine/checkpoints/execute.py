@@ -23,6 +23,7 @@ from mapengine.checkpoints.shards import Done, Progress, write_shards
 from mapengine.checkpoints.workspace import Workspace, place_of, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
+from mapengine.locations import Location
 from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
@@ -52,7 +53,7 @@ class Result:
 
 def run_plan(
     plan: Plan,
-    source: Path,
+    source: Location,
     output: Path,
     *,
     workers: int | None = None,
@@ -86,7 +87,7 @@ def run_plan(
             restart=restart,
         ) as place:  # fmt: skip
             # Only now is there no other run that could just be publishing it.
-            if files := finished(output, source, plan, of_run):
+            if files := finished(output, folder, plan, of_run):
                 return replace(_result(plan, output, files, len(plan.shards)), was_finished=True)
             if problem := storage.occupied(output, overwrite):
                 raise OutputError(problem)
@@ -104,7 +105,7 @@ def run_plan(
     except OSError as error:
         is_new = False
         with contextlib.suppress(OSError):  # what can fail after publishing is to sync that
-            is_new = finished(output, source, plan, of_run) is not None
+            is_new = finished(output, folder, plan, of_run) is not None
         state = "is the new one" if is_new else "is as it was"
         raise _failed(error, f"{output} {state}") from error
 
@@ -120,7 +121,7 @@ def _check_room(plan: Plan, source: SourceFolder, output: Path, kept: Container[
     if shards:
         largest = max(shards, key=lambda shard: shard.nbytes)
         storage.check_file_size(largest.name, largest.nbytes)
-    beside = sum((source.path / name).stat().st_size + _BLOCK for name in plan.companions)
+    beside = sum(source.size(name) + _BLOCK for name in plan.companions)
     needed = sum(shard.nbytes + _BLOCK + _LISTED * len(shard.tensors) for shard in shards)
     storage.check_space(output.absolute().parent, needed + beside)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mapengine.checkpoints.folder import read_json
+from mapengine.checkpoints.links import SourceFolder
 from mapengine.errors import MapengineError
 from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
 
 
 def finished(
-    output: Path, source: Path, plan: Plan, identity: Mapping[str, str]
+    output: Path, source: SourceFolder, plan: Plan, identity: Mapping[str, str]
 ) -> dict[str, int] | None:
     """The files of an output of this very run, and their sizes; None where it is not one.
 
@@ -33,10 +33,6 @@ def finished(
     found = {path.name: path.stat().st_size for path in sorted(output.iterdir())}
     if any(found.get(name) != size for name, size in files.items()):
         return None
-    changed = [_changed(source / name) for name in (*plan.source_files, *plan.companions)]
-    return found if all(at < written.st_mtime_ns for at in changed) else None
-
-
-def _changed(path: Path) -> Any:
-    status = path.stat()
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+    changed = [source.changed(name) for name in (*plan.source_files, *plan.companions)]
+    done = all(at is not None and at < written.st_mtime_ns for at in changed)
+    return found if done else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from mapengine.binding.inventory import Inventory, wildcard_match
@@ -14,6 +15,7 @@ from mapengine.checkpoints import storage
 from mapengine.checkpoints.indexes import check_index, concerns
 from mapengine.checkpoints.links import open_file
 from mapengine.errors import CheckpointError, MapengineError, Problem
+from mapengine.executors import EXECUTORS
 from mapengine.formats import recognise
 from mapengine.formats.json_bounds import MOST_PARTS, has_too_many_parts
 from mapengine.language.expression_syntax import CONFIG_QUESTIONS
@@ -21,15 +23,17 @@ from mapengine.language.mapping import Mapping as MappingFile
 from mapengine.language.mapping import Side
 from mapengine.language.reader import read_path
 from mapengine.language.scalars import MAX_NUMBER_LENGTH
+from mapengine.locations import URL, Location
 from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents
 
 _HEAD = 4096
+_AT_ONCE = 8
 MAX_DEPTH = 64
 _TOO_DEEP = f"it is nested more than {MAX_DEPTH} deep"
 
 
 def take_inventory(
-    folder: Path,
+    folder: Location,
     mapping: MappingFile,
     side: Side,
     *,
@@ -45,9 +49,9 @@ def take_inventory(
     problems: list[Problem] = []
     files: dict[str, FileContents] = {}
     configs: dict[str, Any] = {}
-    for name in sorted(_tensor_files(side, names)):
+    for name, found in describe_files(folder, _tensor_files(side, names), follow_links):
         with _collecting(problems, folder / name):
-            files[name] = describe_file(folder / name, follow_links)
+            files[name] = found()
     for name in sorted(_config_files(mapping, side) & names - files.keys()):
         with _collecting(problems, folder / name):
             configs[name] = _read_config(folder / name, follow_links)
@@ -67,7 +71,7 @@ def take_inventory(
 class _collecting:  # noqa: N801  (reads as a verb where it is used)
     """Keeps the problems of an error and goes on."""
 
-    def __init__(self, problems: list[Problem], path: Path) -> None:
+    def __init__(self, problems: list[Problem], path: Location) -> None:
         self.problems, self.path = problems, path
 
     def __enter__(self) -> None: ...
@@ -106,7 +110,30 @@ def _config_files(mapping: MappingFile, side: Side) -> set[str]:
     return {main.file for main in mains if main} | {name for name in others | asked if name}
 
 
-def describe_file(path: Path, follow_links: bool = False) -> FileContents:
+def describe_files(
+    folder: Location, names: Iterable[str], follow_links: bool = False
+) -> Iterator[tuple[str, Callable[[], FileContents]]]:
+    """What each file holds, in the order of their names; or raises as `describe_file` does.
+
+    Those of another place are looked at several at a time, for that is waiting, mostly.
+    """
+
+    def look(name: str) -> tuple[str, Callable[[], FileContents]]:
+        try:
+            contents = describe_file(folder / name, follow_links)
+        except (OSError, MapengineError) as error:
+            return name, partial(_raise, error)
+        return name, lambda: contents
+
+    workers = _AT_ONCE if isinstance(folder, URL) else 1
+    return EXECUTORS["local"](look, sorted(names), workers)
+
+
+def _raise(error: Exception) -> FileContents:
+    raise error
+
+
+def describe_file(path: Location, follow_links: bool = False) -> FileContents:
     """What a tensor file holds, whatever its format. Raises `CheckpointError`."""
     with open_file(path, follow_links) as file:
         head = file.read(_HEAD)
@@ -119,7 +146,7 @@ def describe_file(path: Path, follow_links: bool = False) -> FileContents:
         return replace(format.describe(file, path.name), stamp=storage.stamp(file))
 
 
-def read_json(path: Path, follow_links: bool = False) -> Any:
+def read_json(path: Location, follow_links: bool = False) -> Any:
     """A JSON file; a key given twice, and NaN, are refused. Raises `CheckpointError`."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -150,13 +177,13 @@ def read_json(path: Path, follow_links: bool = False) -> Any:
     return value
 
 
-def read_text(path: Path, follow_links: bool = False) -> str:
+def read_text(path: Location, follow_links: bool = False) -> str:
     """The whole of a small text file. Raises `CheckpointError`."""
     with open_file(path, follow_links) as file:
         return storage.read_text(file, path)
 
 
-def _bad(path: Path, why: str) -> str:
+def _bad(path: Location, why: str) -> str:
     return f"{path.name} is not good JSON: {why}"
 
 
@@ -200,7 +227,7 @@ def _constant(word: str) -> float:
     return float(word.replace("Infinity", "inf"))
 
 
-def _read_config(path: Path, follow_links: bool) -> Any:
+def _read_config(path: Location, follow_links: bool) -> Any:
     if path.suffix in SUFFIXES:
         return describe_file(path, follow_links).objects
     if path.suffix not in (".yaml", ".yml"):

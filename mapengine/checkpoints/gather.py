@@ -48,11 +48,11 @@ class _Arenas:
 class Reader:
     """Makes tensors out of the files of one folder. Safe to use from several threads.
 
-    `opened` gives the descriptor of a file by its name, open as long as its context.
+    `opened` gives what a file is read from, by its name, open as long as its context.
     """
 
     def __init__(
-        self, opened: Callable[[str], AbstractContextManager[int]], budget: Budget
+        self, opened: Callable[[str], AbstractContextManager[storage.Source]], budget: Budget
     ) -> None:
         self._opened = opened
         self._budget = budget

@@ -5,16 +5,17 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.folder import describe_file, read_json
+from mapengine.checkpoints.folder import describe_files, read_json
 from mapengine.checkpoints.indexes import check_index
 from mapengine.checkpoints.links import open_file
 from mapengine.errors import MapengineError, Problem
 from mapengine.fold import fold
 from mapengine.formats import recognise
+from mapengine.locations import Location, location
 from mapengine.specs import INDEX_SUFFIX, SUFFIXES, FileContents, StoredTensor, TensorSpec
 
 _OBJECTS_SHOWN = 50
@@ -28,7 +29,7 @@ _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 10 * _VALUE_WIDTH
 class Folder:
     """The headers and indexes of a folder; `problems` are those of files that cannot be read."""
 
-    path: Path
+    path: Location
     names: frozenset[str]
     files: Mapping[str, FileContents]
     indexes: Mapping[str, Any]
@@ -96,9 +97,9 @@ class Inspection:
         return asdict(self)
 
 
-def inspect(folder: str | Path, follow_links: bool = False) -> Inspection:
+def inspect(folder: str | Location, follow_links: bool = False) -> Inspection:
     """What a folder holds. Raises `CheckpointError` only where it cannot be listed."""
-    read = read_folder(Path(folder), follow_links)
+    read = read_folder(location(folder), follow_links)
     tensors = [pair for contents in read.files.values() for pair in contents.tensors.items()]
     by_dtype: dict[str, list[TensorSpec]] = {}
     for _, stored in tensors:
@@ -115,21 +116,26 @@ def inspect(folder: str | Path, follow_links: bool = False) -> Inspection:
     )
 
 
-def read_folder(path: Path, follow_links: bool = False) -> Folder:
+def read_folder(path: Location, follow_links: bool = False) -> Folder:
     """The headers of every tensor file of a folder, whatever its name."""
     names = storage.list_files(path)
     files: dict[str, FileContents] = {}
     indexes: dict[str, Any] = {}
     problems: list[Problem] = []
+    found = dict(describe_files(path, filter(_holds_tensors, names), follow_links))
     for name in sorted(names):
         try:
-            if PurePath(name).suffix in SUFFIXES:
-                files[name] = describe_file(path / name, follow_links)
+            if name in found:
+                files[name] = found[name]()
             elif name.endswith(INDEX_SUFFIX):
                 indexes[name] = read_json(path / name, follow_links)
         except MapengineError as error:
             problems += error.problems
     return Folder(path, names, files, indexes, tuple(problems), follow_links)
+
+
+def _holds_tensors(name: str) -> bool:
+    return PurePath(name).suffix in SUFFIXES
 
 
 def index_problems(folder: Folder) -> Iterator[Problem]:

@@ -14,10 +14,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from mapengine.checkpoints import storage
 from mapengine.errors import CheckpointError, Problem
+from mapengine.locations import URL, Location
 
 _HELP = "copy what it leads to into the folder; or follow every link, with --follow-links"
 
@@ -26,19 +27,45 @@ _HELP = "copy what it leads to into the folder; or follow every link, with --fol
 class SourceFolder:
     """A folder that is read, and whether the links in it may lead anywhere."""
 
-    path: Path
+    path: Location
     follow_links: bool = False
 
     def open(self, name: str) -> BinaryIO:
         """A file of it, for reading. Raises `CheckpointError`."""
         return open_file(self.path / name, self.follow_links)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is not of this machine: then nothing of it is read twice without need."""
+        return isinstance(self.path, URL)
 
-def open_file(path: Path, follow_links: bool = False) -> BinaryIO:
+    def size(self, name: str) -> int:
+        """The bytes of a file of it. Raises `CheckpointError`, `OSError`."""
+        if isinstance(self.path, URL):
+            from mapengine.checkpoints.remote import connect
+
+            return connect(self.path).entry(name).size
+        return (self.path / name).stat().st_size
+
+    def changed(self, name: str) -> int | None:
+        """When a file of it last changed, in nanoseconds; None where nobody can tell."""
+        if isinstance(self.path, URL):
+            from mapengine.checkpoints.remote import connect
+
+            return connect(self.path).entry(name).changed_ns
+        status = (self.path / name).stat()
+        return max(status.st_mtime_ns, status.st_ctime_ns)
+
+
+def open_file(path: Location, follow_links: bool = False) -> BinaryIO:
     """A regular file, for reading; what the links of its folder may be is said above.
 
     Raises `CheckpointError`. Devices and pipes are refused before they are opened.
     """
+    if isinstance(path, URL):
+        from mapengine.checkpoints.remote import connect
+
+        return cast(BinaryIO, connect(path.parent).open(path.name))
     if path.is_symlink():
         path = _followed(path, follow_links)
     return storage.open_file(path)
@@ -46,6 +73,8 @@ def open_file(path: Path, follow_links: bool = False) -> BinaryIO:
 
 def check_links(folder: SourceFolder, names: Iterable[str]) -> Iterator[Problem]:
     """The links among the files of a folder that are not followed, whoever wants to read them."""
+    if isinstance(folder.path, URL):
+        return
     for path in (folder.path / name for name in sorted(names)):
         if path.is_symlink():
             try:

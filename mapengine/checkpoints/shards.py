@@ -151,20 +151,26 @@ def write_shards(
     Each is added to the place when it is whole: where that syncs, it is on the disk then. With
     `hash`, the SHA-256 of the files and tensors are noted. Raises as `Reader.write` does.
     """
-    budget, workers = plan.budget(workers, memory)
+    share = 2 if source.is_elsewhere else 1  # the other one holds what comes from there
+    budget, workers = plan.budget(workers, memory, share)
     past_cache = place.sync and direct.is_possible(place.parts)
     of_all = _Run(place, past_cache, hash)
     shards = [shard for shard in plan.shards if shard.name not in place.kept]
     run = EXECUTORS["local"]
-    with SourceFiles(source, plan.stored) as files:
+    contents = (*(t.content for s in shards for t in s.tensors), *(c.differs for c in plan.checks))
+    with SourceFiles(source, plan.stored, contents, memory // 2, workers) as files:
         files.check()
         reader = Reader(files.opened, budget)
         check_values(plan.checks, reader, budget, run, workers)
-        tasks = _tasks(shards, of_all, budget, workers)
+        tasks = files.ahead(_tasks(shards, of_all, budget, workers), _read_by)
         for done in run(lambda task: _write(task, reader, place.sync), tasks, workers):
             if progress and done.nbytes:
                 progress(done)
         files.check()
+
+
+def _read_by(task: _Task) -> Iterator[Lazy]:
+    return (part.content for part in task.parts)
 
 
 def _tasks(shards: Sequence[Shard], of_all: _Run, budget: Budget, workers: int) -> Iterator[_Task]:

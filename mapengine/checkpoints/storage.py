@@ -9,9 +9,11 @@ import resource
 import shutil
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
+from mapengine.checkpoints.ranges import RangedFile
 from mapengine.errors import CheckpointError, OutputError, Problem
+from mapengine.locations import URL, Location
 from mapengine.planning.budget import CHUNK
 from mapengine.specs import RECEIPT
 
@@ -26,15 +28,30 @@ _KINDS = {
 }
 
 
+class Elsewhere(Protocol):
+    """A file that is not on this machine."""
+
+    def read_at(self, at: int, data: memoryview) -> None:
+        """Fills `data` from an offset."""
+
+
+Source = int | Elsewhere
+"""What is read from by offset: the descriptor of a file, where it has one."""
+
+
 class ReadError(Exception):
     """A source file cannot be read, or not as far as it should; the message is the reason."""
 
 
-def list_files(folder: Path) -> frozenset[str]:
+def list_files(folder: Location) -> frozenset[str]:
     """The names of all in a folder but the folders in it. Raises `CheckpointError`.
 
     Pipes, and links to nothing, are among them: who wants to read one is told what it is.
     """
+    if isinstance(folder, URL):
+        from mapengine.checkpoints.remote import connect
+
+        return frozenset(connect(folder).entries())
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if not _is_folder(entry))
@@ -75,8 +92,10 @@ def _check_regular(path: Path, status: os.stat_result) -> None:
         raise CheckpointError(Problem("ME501", message))
 
 
-def stamp(file: BinaryIO) -> tuple[int, ...]:
+def stamp(file: BinaryIO) -> tuple[int | str, ...]:
     """What tells an open file from another, and from itself after a change."""
+    if isinstance(file, RangedFile):
+        return file.stamp
     status = os.fstat(file.fileno())
     times = status.st_mtime_ns, status.st_ctime_ns
     return status.st_dev, status.st_ino, status.st_size, *times
@@ -88,9 +107,9 @@ def size_and_time(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def read_text(file: BinaryIO, path: Path) -> str:
+def read_text(file: BinaryIO, path: Location) -> str:
     """The whole of a small text file. Raises `CheckpointError` for a large or non-UTF-8 one."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.size if isinstance(file, RangedFile) else os.fstat(file.fileno()).st_size
     if size > LARGEST_TEXT:
         raise CheckpointError(Problem("ME501", f"{path} is larger than {LARGEST_TEXT:,} bytes"))
     raw = file.read(size + 1)  # and no more: some files of the system say 0, and have no end
@@ -102,8 +121,11 @@ def read_text(file: BinaryIO, path: Path) -> str:
         raise CheckpointError(Problem("ME501", f"{path} is not UTF-8: {error}")) from None
 
 
-def read_at(source: int, at: int, data: memoryview) -> None:
+def read_at(source: Source, at: int, data: memoryview) -> None:
     """Fills `data` from an offset, however many calls it takes. Raises `ReadError`."""
+    if not isinstance(source, int):
+        source.read_at(at, data)
+        return
     while len(data):
         done = _read(source, at, data)
         data, at = data[done:], at + done
@@ -119,13 +141,16 @@ def _read(source: int, at: int, data: memoryview) -> int:
     return done
 
 
-def copy_range(source: int, at: int, target: int, to: int, count: int, room: memoryview) -> None:
+def copy_range(source: Source, at: int, target: int, to: int, count: int, room: memoryview) -> None:
     """Copies bytes from file to file. Raises `ReadError` for the source, `OSError` for the target.
 
     Where the pages of the two line up, the kernel does it, and some file systems only note that
     they share them. Where they do not, it is slower at that than reading into `room` and writing.
     That is done too where the kernel cannot, for whatever reason: it tells which file is to blame.
     """
+    if not isinstance(source, int):
+        _copy_here(source, at, target, to, count, room)
+        return
     in_kernel = (at - to) % mmap.PAGESIZE == 0 and hasattr(os, "copy_file_range")
     while count:
         done = 0
@@ -138,6 +163,15 @@ def copy_range(source: int, at: int, target: int, to: int, count: int, room: mem
             done = _read(source, at, data)
             write_at(target, to, data[:done])
         at, to, count = at + done, to + done, count - done
+
+
+def _copy_here(
+    source: Elsewhere, at: int, target: int, to: int, count: int, room: memoryview
+) -> None:
+    for done in range(0, count, len(room)):
+        data = room[: min(len(room), count - done)]
+        source.read_at(at + done, data)
+        write_at(target, to + done, data)
 
 
 def write_at(target: int, to: int, data: memoryview) -> None:
@@ -169,7 +203,7 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def check_output(output: Path, source: Path | None, overwrite: bool) -> None:
+def check_output(output: Path, source: Location | None, overwrite: bool) -> None:
     """Raises `OutputError` unless a folder can be published at `output`.
 
     Of an output that a run has written the next one decides: it may be the same, and finished.
@@ -230,8 +264,8 @@ def occupied(output: Path, overwrite: bool, unless_ours: bool = False) -> Proble
     return None
 
 
-def _nested(output: Path, source: Path | None) -> Problem | None:
-    if source is None:
+def _nested(output: Path, source: Location | None) -> Problem | None:
+    if source is None or isinstance(source, URL):
         return None
     inside, outside = (Path(os.path.realpath(path)) for path in (output, source))
     if inside == outside or inside in outside.parents or outside in inside.parents:

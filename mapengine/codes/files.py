@@ -106,4 +106,26 @@ FILES = {
         "ME518 model/config.json is a link that leads out of its folder, to /etc/passwd",
         "Copy what it leads to into the folder; or follow every link, with `--follow-links`.",
     ),
+    "ME520": Code(
+        "a place that cannot be spoken with",
+        "A package for this kind of URL is missing, there is no such kind, or the URL holds a "
+        "password or a query.",
+        "ME520 s3://models/one: what reads s3:// is not installed",
+        "`pip install 'mapengine[s3]'` (or `[gs]`); credentials belong where the tools of the "
+        "place look for them.",
+    ),
+    "ME521": Code(
+        "access denied",
+        "The place answers that whoever asks may not, or no credentials were found.",
+        "ME521 s3://models/one: access is denied (403)",
+        "See that the tool of the place itself can read it (`aws s3 ls`, `hf auth whoami`) in "
+        "the same shell.",
+    ),
+    "ME522": Code(
+        "a place that does not answer",
+        "Time ran out, connections broke, or the server said that it is too busy (429, 500, 502, "
+        "503, 504), each time of several; or it gave an answer that nobody expects.",
+        "ME522 s3://models/one/model.safetensors: SlowDown (503), 6 times",
+        "Try again later: what is finished is kept.",
+    ),
 }

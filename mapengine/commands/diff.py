@@ -16,6 +16,7 @@ from mapengine.commands.output import fail, print_json
 if TYPE_CHECKING:
     from mapengine.comparison.headers import Checkpoint
     from mapengine.comparison.values import ValueDiff
+    from mapengine.locations import Location
 
 
 @click.command("diff", epilog="Example: mapengine diff CONVERTED OTHER --values --rtol 1e-5")
@@ -54,6 +55,7 @@ def command(
     Exits with 0 (the same), 1 (different) or 2 (could not compare).
     """
     from mapengine.errors import MapengineError
+    from mapengine.locations import location
 
     try:
         if _is_mapping(one) != _is_mapping(other):
@@ -64,7 +66,7 @@ def command(
             differs = _mappings(one, other, as_json)
         else:
             allowed = (atol, rtol) if values else None
-            both = Path(one), Path(other)
+            both = location(one), location(other)
             differs = _checkpoints(*both, allowed, memory, workers, quiet, as_json)
     except MapengineError as error:
         fail(error)
@@ -93,7 +95,7 @@ def _mappings(one: str, other: str, as_json: bool) -> bool:
 
 
 def _checkpoints(
-    one: Path, other: Path, tolerance: tuple[float, float] | None, memory: int,
+    one: Location, other: Location, tolerance: tuple[float, float] | None, memory: int,
     workers: int | None, quiet: bool, as_json: bool,
 ) -> bool:  # fmt: skip
     from mapengine.comparison.headers import compare_headers, read_checkpoint

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH, SETTINGS, mapping_names
+from mapengine.commands.options import FOLLOW_LINKS, JSON, LOCATION, SETTINGS, mapping_names
 from mapengine.commands.output import print_json
+
+if TYPE_CHECKING:
+    from mapengine.locations import Location
 
 
 @click.command(
@@ -16,7 +18,7 @@ from mapengine.commands.output import print_json
 )
 @click.argument("mapping", shell_complete=mapping_names)
 @click.argument("name", required=False)
-@click.option("-s", "--source", type=PATH, help="The checkpoint's folder; else the example.")
+@click.option("-s", "--source", type=LOCATION, help="The checkpoint's folder; else the example.")
 @click.option("--reverse", is_flag=True, help="The way back: the folder holds the target.")
 @click.option("--layout", help="The layout, where the files do not tell.")
 @click.option("--preset", help="A named set of config values of the mapping.")
@@ -24,7 +26,7 @@ from mapengine.commands.output import print_json
 @FOLLOW_LINKS
 @JSON
 def command(
-    mapping: str, name: str | None, source: Path | None, as_json: bool, **given: Any
+    mapping: str, name: str | None, source: Location | None, as_json: bool, **given: Any
 ) -> None:
     """Show what becomes of a NAME: a tensor's key or a config field of either side.
 

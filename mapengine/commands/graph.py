@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mapengine.commands.options import PATH, reading_options
 from mapengine.commands.output import print_problems
 from mapengine.commands.report import surveyed
+
+if TYPE_CHECKING:
+    from mapengine.locations import Location
 
 
 @click.command(
@@ -25,7 +28,7 @@ from mapengine.commands.report import surveyed
     help="Mermaid, which GitHub draws where it stands, or SVG.",
 )
 @click.option("-o", "--output", type=PATH, help="Write it to a file.")
-def command(source: Path | None, kind: str, output: Path | None, **given: Any) -> None:
+def command(source: Location | None, kind: str, output: Path | None, **given: Any) -> None:
     """Print the rules as a graph, for documents and pull requests.
 
     Without --source it is of the mapping's example.

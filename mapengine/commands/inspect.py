@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, LOCATION
 from mapengine.commands.output import print_json, print_problems
+
+if TYPE_CHECKING:
+    from mapengine.locations import Location
 
 
 @click.command("inspect", epilog="Example: mapengine inspect CHECKPOINT")
-@click.argument("folder", type=PATH)
+@click.argument("folder", type=LOCATION)
 @FOLLOW_LINKS
 @JSON
-def command(folder: Path, follow_links: bool, as_json: bool) -> None:
+def command(folder: Location, follow_links: bool, as_json: bool) -> None:
     """Show what a checkpoint holds, from its headers."""
     from mapengine.checkpoints.inspection import inspect as look
     from mapengine.report.checkpoints import inspection_text

@@ -11,8 +11,33 @@ from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from mapengine.api import Job
+    from mapengine.locations import Location
 
-PATH = click.Path(path_type=Path)
+
+class _Place(click.Path):
+    """A path; or a URL too, which `Path` would mangle, or the reason why none will do."""
+
+    def __init__(self, urls: bool) -> None:
+        super().__init__(path_type=Path)
+        self.urls = urls
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from mapengine.errors import CheckpointError
+        from mapengine.locations import is_url, location
+
+        if not isinstance(value, str) or not is_url(value):
+            return super().convert(value, param, ctx)
+        if not self.urls:
+            self.fail(f"{value!r} is a URL, and this must be a path", param, ctx)
+        try:
+            return location(value)
+        except CheckpointError as error:
+            problem = error.problems[0]
+            self.fail(f"{problem.message}; {problem.help}", param, ctx)
+
+
+PATH = _Place(urls=False)
+LOCATION = _Place(urls=True)
 JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout.")
 FOLLOW_LINKS = click.option(
     "--follow-links",
@@ -76,7 +101,7 @@ WORKERS = click.option(
 )  # fmt: skip
 _READING_OPTIONS = (
     click.argument("mapping", shell_complete=mapping_names),
-    click.option("-s", "--source", type=PATH, help="The checkpoint's folder."),
+    click.option("-s", "--source", type=LOCATION, help="The checkpoint's folder, or its URL."),
     FOLLOW_LINKS,
     SETTINGS,
     click.option("--preset", help="A named set of config values of the mapping."),
@@ -90,7 +115,7 @@ _READING_OPTIONS = (
 )  # fmt: skip
 
 _ADAPTER_OPTIONS = (
-    click.option("--adapter", type=PATH,
+    click.option("--adapter", type=LOCATION,
                  help="Convert this LoRA adapter; --source is its model, whose config will do."),
     click.option("--base-model", metavar="NAME_OR_PATH",
                  help="What the new adapter's config names as the model it is for."),
@@ -127,7 +152,7 @@ def _given(command: Any, *options: Any) -> Any:
     return command
 
 
-def make_job(source: Path | None, given: dict[str, Any]) -> Job:
+def make_job(source: Location | None, given: dict[str, Any]) -> Job:
     """The job that a command was given; `given` holds what `job_options` parsed, but the source."""
     from mapengine.api import Job, load
 

@@ -13,6 +13,7 @@ from mapengine.commands.output import print_json, say
 
 if TYPE_CHECKING:
     from mapengine.api import Job
+    from mapengine.locations import Location
     from mapengine.planning.plan import Plan
 
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=PATH, help="Save it too; `mapengine run FILE` does just that.")
 @JSON
 def command(
-    source: Path | None, output: Path | None, as_json: bool, workers: int | None, memory: int,
+    source: Location | None, output: Path | None, as_json: bool, workers: int | None, memory: int,
     **given: Any,
 ) -> None:  # fmt: skip
     """Show what a run would do: rules, counts, shapes, bytes, files. Reads headers only.
@@ -47,7 +48,7 @@ def _save(path: Path, job: Job, plan: Plan, working_memory: int) -> None:
     say(f"saved; to do just that: mapengine run {path} --output DIR", err=True)
 
 
-def planned(source: Path | None, given: dict[str, Any]) -> Plan:
+def planned(source: Location | None, given: dict[str, Any]) -> Plan:
     from mapengine import api
 
     if source is not None or given["adapter"] is not None:

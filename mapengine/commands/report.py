@@ -13,6 +13,7 @@ from mapengine.commands.output import count
 
 if TYPE_CHECKING:
     from mapengine.errors import Problem
+    from mapengine.locations import Location
     from mapengine.planning.survey import Survey
 
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=PATH, default="report.html", show_default=True,
               help="The page to write.")  # fmt: skip
 def command(
-    source: Path | None, output: Path, workers: int | None, memory: int, **given: Any
+    source: Location | None, output: Path, workers: int | None, memory: int, **given: Any
 ) -> None:
     """Draw a mapping on a checkpoint: one page with rules, tensors, configs, coverage, notes.
 
@@ -55,7 +56,7 @@ def _notes(survey: Survey) -> Sequence[Problem]:
         return error.problems
 
 
-def surveyed(source: Path | None, given: dict[str, Any]) -> list[Survey]:
+def surveyed(source: Location | None, given: dict[str, Any]) -> list[Survey]:
     """What the options of a job ask for, as far as it goes."""
     from mapengine import api
 

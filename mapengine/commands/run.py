@@ -15,6 +15,7 @@ from mapengine.commands.plan import planned, print_notes, print_plan
 if TYPE_CHECKING:
     from mapengine.api import Job
     from mapengine.checkpoints.execute import Result
+    from mapengine.locations import Location
     from mapengine.planning.plan import Plan
 
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @JSON
 def command(
-    source: Path | None, output: Path | None, overwrite: bool, sync: bool, restart: bool,
+    source: Location | None, output: Path | None, overwrite: bool, sync: bool, restart: bool,
     hash_: bool, dry_run: bool, bars: bool, quiet: bool, as_json: bool, workers: int | None,
     memory: int, **given: Any,
 ) -> None:  # fmt: skip

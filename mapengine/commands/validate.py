@@ -7,17 +7,21 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, LOCATION, PATH
 from mapengine.commands.watching import watch
 from mapengine.report.findings import FORMATS, Checked, Findings, github_summary
+
+if TYPE_CHECKING:
+    from mapengine.locations import Location
 
 
 @click.command("validate", epilog="Example: mapengine validate mappings/ --format concise")
 @click.argument("files", nargs=-1, required=True, type=PATH)
-@click.option("-s", "--source", type=PATH, help="Check against its headers too.")
+@click.option("-s", "--source", type=LOCATION, help="Check against its headers too.")
 @FOLLOW_LINKS
 @click.option("--prove", is_flag=True, help="Take the example forward and back, and compare.")
 @click.option("--strict", is_flag=True, help="Notes count as problems.")
@@ -38,7 +42,7 @@ from mapengine.report.findings import FORMATS, Checked, Findings, github_summary
 )
 @JSON
 def command(
-    files: Sequence[Path], source: Path | None, follow_links: bool, prove: bool, strict: bool,
+    files: Sequence[Path], source: Location | None, follow_links: bool, prove: bool, strict: bool,
     exit_zero: bool, format_: str, watching: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check mapping files: YAML, schema, expressions, patterns, and the plan of their example.
@@ -105,7 +109,7 @@ def _tell_changes(file: Path, plans: dict[Path, list[str]]) -> None:
 
 
 def _check(
-    file: Path, *, source: Path | None, follow_links: bool, prove: bool, strict: bool
+    file: Path, *, source: Location | None, follow_links: bool, prove: bool, strict: bool
 ) -> Checked:
     """What is found in one file; notes are looked for where they are proven or count."""
     from mapengine import api

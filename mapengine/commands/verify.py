@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from mapengine.commands.options import FOLLOW_LINKS, JSON, PATH
+from mapengine.commands.options import FOLLOW_LINKS, JSON, LOCATION, PATH
 from mapengine.commands.output import print_json
+
+if TYPE_CHECKING:
+    from mapengine.locations import Location
 
 
 @click.command("verify", epilog="Example: mapengine verify CONVERTED")
 @click.argument("folder", type=PATH)
 @click.option("--load/--no-load", default=True, help="Ask from_pretrained for its load report.")
-@click.option("-s", "--source", type=PATH, help="Make every tensor of it again, and compare.")
+@click.option("-s", "--source", type=LOCATION, help="Make every tensor of it again, and compare.")
 @click.option("--logits", is_flag=True, help="Run the model on a few tokens.")
 @FOLLOW_LINKS
 @JSON
 def command(
-    folder: Path, load: bool, source: Path | None, logits: bool, follow_links: bool, as_json: bool
+    folder: Path,
+    load: bool,
+    source: Location | None,
+    logits: bool,
+    follow_links: bool,
+    as_json: bool,
 ) -> None:
     """Check a converted checkpoint: its files, its model class, its source, the model itself.
 

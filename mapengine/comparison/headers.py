@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mapengine.checkpoints.folder import describe_file, read_json
 from mapengine.checkpoints.inspection import Folder, is_config, read_folder
 from mapengine.errors import CheckpointError
 from mapengine.fold import fold
+from mapengine.locations import URL, Location
 from mapengine.specs import SUFFIXES, FileContents, StoredTensor, TensorSpec
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING", "__slots__": ()})()
@@ -22,8 +22,8 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda _: "MISSING", "__slots__"
 class Checkpoint:
     """The headers of a folder, or of one file, and its configs by file."""
 
-    path: Path
-    folder: Path
+    path: Location
+    folder: Location
     files: Mapping[str, FileContents]
     configs: Mapping[str, Any]
 
@@ -71,9 +71,9 @@ class HeaderDiff:
         return not self.tensors and not self.configs
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Location) -> Checkpoint:
     """Raises `CheckpointError` with every file that cannot be read."""
-    if path.is_file() and path.suffix in SUFFIXES:
+    if path.suffix in SUFFIXES and (isinstance(path, URL) or path.is_file()):
         return Checkpoint(path, path.parent, {path.name: describe_file(path)}, {})
     folder: Folder = read_folder(path)
     if folder.problems:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -44,6 +44,12 @@ def refuse_pointer(head: bytes) -> None:
 
 def size_of(file: BinaryIO) -> int:
     return file.seek(0, os.SEEK_END)
+
+
+def prefetch(file: BinaryIO, ranges: Sequence[tuple[int, int]]) -> None:
+    """Says which small ranges will be read, to a file that gains by knowing: one far away."""
+    if hasattr(file, "prefetch"):
+        file.prefetch(ranges)
 
 
 def read_exactly(file: BinaryIO, offset: int, length: int) -> bytes:

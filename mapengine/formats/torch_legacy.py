@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Any, BinaryIO
 
-from mapengine.formats.refusal import FormatError, read_exactly, shown, size_of
+from mapengine.formats.refusal import FormatError, prefetch, read_exactly, shown, size_of
 from mapengine.formats.torch_pickle import Machine
 from mapengine.formats.torch_state import State
 from mapengine.formats.torch_values import Storage
@@ -41,6 +42,9 @@ def _extents(
     if not isinstance(keys, list) or sorted(storages) != keys:
         raise FormatError("ME503", "its list of storages is not that of its tensors, in order")
     position = file.tell()
+    sizes = [storages[key].nbytes + _COUNT.size for key in keys]
+    begins = [*accumulate(sizes, initial=position)][:-1]
+    prefetch(file, [(at, at + _COUNT.size) for at in begins])
     for key in keys:
         (count,) = _COUNT.unpack(read_exactly(file, position, _COUNT.size))
         storage, start = storages[key], position + _COUNT.size

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from mapengine.formats.refusal import FormatError, read_exactly, shown, size_of
+from mapengine.formats.refusal import FormatError, prefetch, read_exactly, shown, size_of
 
 MAGIC = b"PK\x03\x04"
 _MAX_DIRECTORY = 256 * 2**20
@@ -25,6 +25,8 @@ _LOCATOR = struct.Struct("<4sIQI")
 _END64 = struct.Struct("<4sQ4x2I4Q")
 _RECORD = struct.Struct("<4s4x2H4x3I4H6xI")
 _LOCAL = struct.Struct("<4s2x2H4x3I2H")
+_BEFORE, _AFTER = 24, 512
+"""Bytes before a member's local header, which end the member before, and those of the header."""
 _CRC_IN_LOCAL, _CRC_IN_RECORD = 14, 16
 
 
@@ -57,6 +59,7 @@ def read_members(file: BinaryIO) -> dict[str, Member]:
     records = sorted(_records(read_exactly(file, start, length), start), key=lambda r: r.header)
     if len(records) != count:
         raise FormatError("ME505", f"its directory lists {len(records)} members, but says {count}")
+    prefetch(file, [(record.header - _BEFORE, record.header + _AFTER) for record in records])
     members: dict[str, Member] = {}
     position = 0
     for record in records:

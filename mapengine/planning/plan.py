@@ -170,14 +170,14 @@ class Plan(Displayed):
         yield from (check.differs for check in self.checks)
         yield from (tensor.content for tensor in self.tensors)
 
-    def budget(self, workers: int, memory: int) -> tuple[Budget, int]:
+    def budget(self, workers: int, memory: int, share: int = 1) -> tuple[Budget, int]:
         """What each worker may allocate where `memory` bytes are all there is, and how many work.
 
-        Raises `PlanError` where that is too little for any.
+        Of several equal shares of it they have one. Raises `PlanError` where that is too little.
         """
-        left = memory - self._own_bytes
+        left = memory // share - self._own_bytes
         if left < SMALLEST:
-            wanted = math.ceil((self._own_bytes + SMALLEST) / 10**6)
+            wanted = math.ceil(share * (self._own_bytes + SMALLEST) / 10**6)
             message = f"{memory:,} bytes of memory are too little: this plan takes {wanted} MB"
             raise PlanError(Problem("ME316", message, help=f"--memory {wanted}MB"))
         return Budget.shared(left, workers)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mapengine.checkpoints.inspection import read_folder
+from mapengine.locations import Location, location
 from mapengine.verification.again import check_again
 from mapengine.verification.back import check_back
 from mapengine.verification.check import Check, Checks
@@ -36,7 +37,7 @@ def verify(
     folder: str | Path,
     *,
     load: bool = True,
-    source: str | Path | None = None,
+    source: str | Location | None = None,
     logits: bool = False,
     follow_links: bool = False,
 ) -> Checks:
@@ -50,7 +51,7 @@ def verify(
     subject = Subject(read_folder(Path(folder), follow_links), load)
     checks = Checks(check(subject) for check in CHECKS)
     if source is not None:
-        checks.append(check_again(subject, Path(source)))
+        checks.append(check_again(subject, location(source)))
     if logits:
         checks.append(check_logits(subject))
     return checks

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.errors import MapengineError, Problem
 from mapengine.executors import EXECUTORS, default_workers
+from mapengine.locations import Location
 from mapengine.planning.budget import DEFAULT_MEMORY, Budget
 from mapengine.planning.layouts import choose_layout
 from mapengine.planning.pieces import pieces
@@ -29,7 +29,7 @@ _NAME = "every byte is what the mapping makes of the source"
 _SHOWN = 20
 
 
-def check_again(subject: Subject, source: Path) -> Check:
+def check_again(subject: Subject, source: Location) -> Check:
     """Makes every tensor again, piece by piece, and compares it with the one in the folder."""
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")

@@ -111,7 +111,7 @@ def _receipt_problems(subject: Subject, files: dict[str, Any]) -> Iterator[Probl
         if name not in subject.folder.names:
             yield Problem("ME712", f"{name} is missing: {RECEIPT} lists it")
             continue
-        found = (subject.folder.path / name).stat().st_size
+        found = (subject.path / name).stat().st_size
         if found != size:
             yield Problem("ME713", f"{name} has {found:,} bytes, {RECEIPT} says {_short(size)}")
 

@@ -40,7 +40,7 @@ def _logits(subject: Subject) -> Any:
     """`[1, tokens, vocabulary]`, or None where the model makes no such thing of tokens."""
     import torch
 
-    model = whole_model(subject.model_class, subject.config, subject.folder.path)
+    model = whole_model(subject.model_class, subject.config, subject.path)
     if model.main_input_name != "input_ids" or model.config.is_encoder_decoder:
         return None
     count = min(_TOKENS, int(getattr(model.config.get_text_config(), "vocab_size", _TOKENS)))

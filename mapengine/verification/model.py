@@ -75,7 +75,7 @@ def check_load(subject: Subject) -> Check:
         return Check(name, skipped=message + _WITHOUT_DATA)
     with quiet():
         try:
-            path = subject.folder.path
+            path = subject.path
             info = loading_info(subject.model_class, subject.config, path, on_meta=not fits)
         except Exception as error:  # whatever from_pretrained may raise
             told = sentence(error).split(" For details look")[0]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from mapengine.checkpoints.inspection import Folder
@@ -28,6 +29,12 @@ _NO_COUNT = re.compile("size|dim|channel")  # `shared_expert_intermediate_size`
 class Subject:
     folder: Folder
     load: bool = True
+
+    @property
+    def path(self) -> Path:
+        """The folder: one of this machine, for transformers reads no other."""
+        assert isinstance(self.folder.path, Path)
+        return self.folder.path
 
     @property
     def source(self) -> SourceFolder:
@@ -112,7 +119,7 @@ class Subject:
         if endless:
             return endless
         with quiet():
-            config = load_config(self.folder.path)
+            config = load_config(self.path)
             if isinstance(config, Problem):
                 return config
             return _endless(fields(config), tensors) or config

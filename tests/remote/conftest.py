@@ -1,0 +1,58 @@
+"""Places that are not this machine, on loopback."""
+
+import pytest
+
+from mapengine.checkpoints import remote, retries
+from remote.server import s3_server
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "KEYOFTHETEST",
+    "AWS_SECRET_ACCESS_KEY": "SECRETOFTHETEST",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@pytest.fixture(scope="session")
+def s3_at():
+    server = s3_server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_at, monkeypatch):
+    """The server, with an empty bucket; this process and those it starts are told where it is."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_at.url)
+    monkeypatch.setattr(retries, "FIRST", 0.02)  # seconds
+    remote.connect.cache_clear()
+    s3_at.client = client(s3_at.url)
+    s3_at.client.create_bucket(Bucket="models")
+    s3_at.clear()
+    yield s3_at
+    empty(s3_at.client)
+    remote.connect.cache_clear()
+
+
+def client(url):
+    import boto3
+
+    return boto3.client("s3", endpoint_url=url)
+
+
+def empty(client):
+    for upload in client.list_multipart_uploads(Bucket="models").get("Uploads", []):
+        client.abort_multipart_upload(
+            Bucket="models", Key=upload["Key"], UploadId=upload["UploadId"]
+        )
+    for entry in client.list_objects_v2(Bucket="models").get("Contents", []):
+        client.delete_object(Bucket="models", Key=entry["Key"])
+    client.delete_bucket(Bucket="models")
+
+
+def put_folder(client, folder, prefix):
+    """Uploads a folder's files."""
+    for path in folder.iterdir():
+        client.upload_file(str(path), "models", f"{prefix}/{path.name}")
+    return f"s3://models/{prefix}"
