@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 _TIMEOUT = 30
 
 
-def at_commit(fs: Any, root: str) -> str:
-    """A folder of the Hub at the commit that its revision stands for now."""
+def at_commit(fs: Any, root: str) -> tuple[str, datetime | None]:
+    """A folder of the Hub at the commit that its revision stands for now, and when that came."""
     at = fs.resolve_path(root)
     if not hasattr(at, "repo_id"):  # a bucket has no revisions
-        return root
+        return root, None
     info = fs._api.repo_info(at.repo_id, repo_type=at.repo_type, revision=at.revision)
     kind = "" if at.repo_type == "model" else f"{at.repo_type}s/"
     below = f"/{at.path_in_repo}" if at.path_in_repo else ""
-    return f"{kind}{at.repo_id}@{info.sha}{below}"
+    return f"{kind}{at.repo_id}@{info.sha}{below}", info.last_modified
 
 
 def hub_range(fs: Any, path: str, start: int, end: int) -> bytes:

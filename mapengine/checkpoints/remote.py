@@ -51,15 +51,16 @@ class Entry:
 def connect(url: URL) -> RemoteFolder:
     """The folder at a URL: one and the same for all who ask. Raises `CheckpointError`."""
     with refusing(url):
-        fs, root = retried(lambda: _file_system(url))
-    return RemoteFolder(url, fs, root)
+        fs, root, changed = retried(lambda: _file_system(url))
+    return RemoteFolder(url, fs, root, changed)
 
 
 class RemoteFolder:
     """The files in a folder of another place. Safe to use from several threads."""
 
-    def __init__(self, url: URL, fs: Any, root: str) -> None:
+    def __init__(self, url: URL, fs: Any, root: str, changed: Any = None) -> None:
         self.url = url
+        self._changed = changed
         self.fs = fs
         self.root = root
         self._lock = threading.Lock()
@@ -78,7 +79,7 @@ class RemoteFolder:
             if self._entries is None or fresh:
                 with refusing(self.url):
                     listed = retried(lambda: self.fs.ls(self.root, detail=True, refresh=True))
-                self._entries = dict(_files(listed, self.root))
+                self._entries = dict(_files(listed, self.root, self._changed))
                 whole = [str(info["name"]).strip("/") for info in listed]
                 if whole in ([], [self.root.strip("/")]) and not self._entries:
                     what = "is a file, and no folder" if whole else "there is nothing"
@@ -155,8 +156,8 @@ async def _s3_range(fs: Any, entry: Entry, start: int, end: int) -> bytes:
         return bytes(await body.read())
 
 
-def _file_system(url: URL) -> tuple[Any, str]:
-    """fsspec's file system for a URL, and the folder in its words."""
+def _file_system(url: URL) -> tuple[Any, str, Any]:
+    """fsspec's file system for a URL, the folder in its words, and when it changed, if known."""
     try:
         import fsspec
         from fsspec.config import conf
@@ -178,8 +179,8 @@ def _file_system(url: URL) -> tuple[Any, str]:
     if url.scheme == "hf":
         from mapengine.checkpoints.hub import at_commit
 
-        root = at_commit(fs, root)
-    return fs, root
+        return fs, *at_commit(fs, root)
+    return fs, root, None
 
 
 def _missing(url: URL) -> CheckpointError:
@@ -189,8 +190,13 @@ def _missing(url: URL) -> CheckpointError:
     return CheckpointError(Problem("ME520", message, help=help))
 
 
-def _files(listed: Sequence[Mapping[str, Any]], root: str) -> Iterator[tuple[str, Entry]]:
-    """The files of a listing whose names are plain ones: others lead out of the folder."""
+def _files(
+    listed: Sequence[Mapping[str, Any]], root: str, changed: Any
+) -> Iterator[tuple[str, Entry]]:
+    """The files of a listing whose names are plain ones: others lead out of the folder.
+
+    They changed when `changed` says, where the listing does not tell of each.
+    """
     for info in listed:
         path = str(info["name"])
         name = path.rstrip("/").rpartition("/")[2]
@@ -200,8 +206,8 @@ def _files(listed: Sequence[Mapping[str, Any]], root: str) -> Iterator[tuple[str
         versions = [str(info[key]) for key in _VERSION if info.get(key)]
         times = [info[key] for key in _TIMES if info.get(key)]
         stamp = (size, *(versions or map(str, times)))
-        changed = next((_nanoseconds(time) for time in times), None)
-        yield name, Entry(path, size, stamp, changed, info.get("ETag"))
+        changed_ns = _nanoseconds(times[0] if times else changed)
+        yield name, Entry(path, size, stamp, changed_ns, info.get("ETag"))
 
 
 def _nanoseconds(time: Any) -> int | None:

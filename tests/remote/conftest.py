@@ -3,13 +3,15 @@
 import pytest
 
 from mapengine.checkpoints import remote, retries
-from remote.server import s3_server
+from remote.hub import Hub
+from remote.server import Server, s3_server
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "KEYOFTHETEST",
     "AWS_SECRET_ACCESS_KEY": "SECRETOFTHETEST",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
+HUB_TOKEN = "hf_TOKENOFTHETEST"
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +34,35 @@ def s3(s3_at, monkeypatch):
     s3_at.clear()
     yield s3_at
     empty(s3_at.client)
+    remote.connect.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def hub_at():
+    server = Server(Hub())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hub(hub_at, monkeypatch):
+    """The Hub, with nothing in it, for this process and those it starts."""
+    from huggingface_hub import HfFileSystem, constants
+
+    monkeypatch.setenv("HF_ENDPOINT", hub_at.url)
+    monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # another protocol, with servers of its own
+    template = f"{hub_at.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub_at.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(retries, "FIRST", 0.02)
+    hub_at.app = Hub(hub_at.url)
+    hub_at.clear()
+    HfFileSystem.clear_instance_cache()
+    remote.connect.cache_clear()
+    yield hub_at
     remote.connect.cache_clear()
 
 
