@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mapengine.errors import Problem as Problem
     from mapengine.errors import Where as Where
     from mapengine.language.mapping import Mapping as Mapping
+    from mapengine.parts import publish as publish
+    from mapengine.parts import run_part as run_part
     from mapengine.planning.plan import Plan as Plan
     from mapengine.shipped import shipped_mappings as shipped_mappings
     from mapengine.verification import verify as verify
@@ -39,6 +41,7 @@ _HOMES = {
     ),
     "mapengine.checkpoints.inspection": ("inspect",),
     "mapengine.language.mapping": ("Mapping",),
+    "mapengine.parts": ("publish", "run_part"),
     "mapengine.planning.plan": ("Plan",),
     "mapengine.shipped": ("shipped_mappings",),
     "mapengine.verification": ("verify",),

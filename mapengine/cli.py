@@ -23,6 +23,7 @@ from mapengine.commands.output import fail, say
 
 COMMANDS = (
     "run",
+    "publish",
     "plan",
     "report",
     "graph",

@@ -26,7 +26,7 @@ def saved_job(job: Job, plan: Plan) -> dict[str, Any]:
     from mapengine.checkpoints.links import SourceFolder
 
     source = SourceFolder(job.folder, job.follow_links)
-    of_run = {**identity(plan, source, hash=False), **times(plan)}
+    of_run = {**identity(plan, source, hash=False), **times(plan, source)}
     return {"job": _job_dict(job), "identity": of_run}
 
 

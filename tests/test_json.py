@@ -53,6 +53,9 @@ def wrong(name, told):
     "name, words",
     [
         ("run", "run mixtral -s {folder}/converted-source -o {folder}/again"),
+        ("part", "run mixtral -s {folder}/converted-source -o {folder}/parted --part 1/1"),
+        ("publish", "publish {folder}/parted"),
+        ("publish", "publish {folder}/converted"),
         ("plan", "run mixtral --dry-run"),
         ("plan", "plan litgpt_pythia"),
         ("plan", "plan mixtral --reverse -s {folder}/converted"),

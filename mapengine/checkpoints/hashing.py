@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,6 +54,15 @@ def still_whole(folder: Path, files: Sequence[Finished]) -> Iterable[Finished]:
     run = EXECUTORS["local"]
     whole = run(lambda one: _is_whole(folder / one.name, one), files, default_workers())
     return [one for one, good in zip(files, whole, strict=True) if good]
+
+
+def still_there(folder: Path, files: Sequence[Finished]) -> Iterable[Finished]:
+    """Those of the files that have the size and the time that they had when they were written."""
+    for one in files:
+        with contextlib.suppress(OSError):
+            status = (folder / one.name).lstat()
+            if (status.st_size, status.st_mtime_ns) == (one.size, one.mtime_ns):
+                yield one
 
 
 def check_sources(source: SourceFolder, files: Mapping[str, FileContents]) -> None:

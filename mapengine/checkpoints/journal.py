@@ -26,6 +26,7 @@ class Finished:
 
     `digests` are the XXH3 of ranges, each with its first byte and length, where their bytes went
     through memory. `sha256` are those of the file and of its tensors, if they were asked for.
+    `synced` is whether it was on the disk before this was noted.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Finished:
     mtime_ns: int
     digests: Sequence[Sequence[int]] = ()
     sha256: Mapping[str, Any] | None = None
+    synced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _is_sound(one: Finished) -> bool:
     """Whether it can be what a run has written: a checksum does not say who did."""
     if not isinstance(one.name, str) or one.name in ("", ".", "..") or {*one.name} & {*"/\0"}:
         return False
-    if type(one.size) is not int or type(one.mtime_ns) is not int:
+    if type(one.size) is not int or type(one.mtime_ns) is not int or type(one.synced) is not bool:
         return False
     if not isinstance(one.digests, list) or not all(_is_range(r, one.size) for r in one.digests):
         return False

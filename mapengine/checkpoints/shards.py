@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import xxhash
 
@@ -19,10 +21,10 @@ from mapengine.checkpoints.journal import Finished
 from mapengine.checkpoints.links import SourceFolder
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.checkpoints.value_checks import check_values
-from mapengine.checkpoints.workspace import Workspace
 from mapengine.executors import EXECUTORS
 from mapengine.formats import FORMATS
 from mapengine.planning.budget import BATCH, Budget
+from mapengine.planning.left_out import LeftOut
 from mapengine.planning.pieces import pieces
 from mapengine.planning.plan import Plan, PlannedTensor, Shard
 from mapengine.specs import SUFFIXES
@@ -41,6 +43,18 @@ class Done:
 
 
 Progress = Callable[[Done], None]
+
+
+class Place(Protocol):
+    """Where files are made, in `parts`, and who takes those that are whole."""
+
+    @property
+    def parts(self) -> Path: ...
+
+    @property
+    def sync(self) -> bool: ...
+
+    def add(self, name: str, finished: Finished) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,8 @@ class _Target:
         digests = sorted(self._digests)
         if digests and sha256 is None:
             digests.insert(0, self._head(digests[0][0]))
-        return Finished(self.shard.name, status.st_size, status.st_mtime_ns, digests, sha256)
+        size, mtime, synced = status.st_size, status.st_mtime_ns, self._run.place.sync
+        return Finished(self.shard.name, size, mtime, digests, sha256, synced)
 
     def _head(self, length: int) -> tuple[int, int, int]:
         """The digest of what stands before the tensors: the header, which went past us."""
@@ -111,7 +126,7 @@ class _Target:
 class _Run:
     """What all files of a run have in common."""
 
-    place: Workspace
+    place: Place
     past_cache: bool
     hash: bool
 
@@ -138,15 +153,17 @@ class _Task:
 
 def write_shards(
     plan: Plan,
+    shards: Sequence[Shard],
+    checks: Sequence[LeftOut],
     source: SourceFolder,
-    place: Workspace,
+    place: Place,
     *,
     workers: int,
     memory: int,
     hash: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Makes every shard of a plan that `place` has not, with at most `memory` bytes in all.
+    """Makes shards of a plan, with at most `memory` bytes in all, after its `checks` hold.
 
     Each is added to the place when it is whole: where that syncs, it is on the disk then. With
     `hash`, the SHA-256 of the files and tensors are noted. Raises as `Reader.write` does.
@@ -155,13 +172,12 @@ def write_shards(
     budget, workers = plan.budget(workers, memory, share)
     past_cache = place.sync and direct.is_possible(place.parts)
     of_all = _Run(place, past_cache, hash)
-    shards = [shard for shard in plan.shards if shard.name not in place.kept]
     run = EXECUTORS["local"]
-    contents = (*(t.content for s in shards for t in s.tensors), *(c.differs for c in plan.checks))
+    contents = (*(t.content for s in shards for t in s.tensors), *(c.differs for c in checks))
     with SourceFiles(source, plan.stored, contents, memory // 2, workers) as files:
         files.check()
         reader = Reader(files.opened, budget)
-        check_values(plan.checks, reader, budget, run, workers)
+        check_values(checks, reader, budget, run, workers)
         tasks = files.ahead(_tasks(shards, of_all, budget, workers), _read_by)
         for done in run(lambda task: _write(task, reader, place.sync), tasks, workers):
             if progress and done.nbytes:

@@ -6,8 +6,10 @@
         parts/      the files that are not
         new/        the output, as far as it is whole; this is what is published
         old/        what was there before, on its way out
+        dropped/    unfinished files on their way out
 
-An output that a kill or a power cut left unfinished is gone on with from there.
+An output that a kill or a power cut left unfinished is gone on with from there. Where several
+processes share the work, each has a folder of its own within `parts/`: see `part_place`.
 """
 
 from __future__ import annotations
@@ -17,21 +19,24 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mapengine.checkpoints import storage
-from mapengine.checkpoints.journal import JOURNAL, Finished, Journal
+from mapengine.checkpoints.journal import JOURNAL, Finished, Journal, Told
 from mapengine.checkpoints.locks import LOCK, locked
 from mapengine.checkpoints.publishing import publish, recover
 from mapengine.errors import OutputError, PlanError, Problem, SourceChangedError
 
 Whole = Callable[[Path, Sequence[Finished]], Iterable[Finished]]
 """Those of the files of a folder that are still what the journal says."""
-_FOLDERS = {"parts", "new", "old"}
-_OURS = {LOCK, JOURNAL, f"{JOURNAL}.new", *_FOLDERS}
+JOB = "plan.json"
+"""What the parts of an output have in common, for who publishes them."""
+_FOLDERS = {"parts", "new", "old", "dropped"}
+_OURS = {LOCK, JOURNAL, f"{JOURNAL}.new", JOB, f"{JOB}.new", *_FOLDERS}
+_RESTART = "`run --restart`, without a part, discards what it left, and begins anew"
 _LONGEST = 200  # bytes of a name of which that of the folder is made; most systems allow 255
 
 
@@ -44,6 +49,7 @@ class Workspace:
     overwrite: bool
     sync: bool
     kept: Mapping[str, Finished] = field(default_factory=dict)
+    has_begun: bool = False
 
     @property
     def parts(self) -> Path:
@@ -57,25 +63,54 @@ class Workspace:
     def journal(self) -> Journal:
         return Journal(self.path / JOURNAL)
 
+    def told(self) -> list[Told]:
+        """What all journals of the place say: its own, and those of its parts."""
+        folders = [
+            one for one in self.path.glob("parts/*") if one.is_dir() and not one.is_symlink()
+        ]
+        journals = [self.path, *sorted(folders)]
+        told = [Journal(folder / JOURNAL).read() for folder in journals]
+        return [one for one in told if one is not None]
+
     def resume(self, identity: Mapping[str, Any], whole: Whole) -> None:
-        """Keeps what an earlier run of the same `identity` left, as far as it is still `whole`.
+        """Keeps what earlier runs of the same `identity` left, as far as it is still `whole`.
 
-        Raises `OutputError` where what it left is of another identity.
+        Raises `OutputError` where what they left is of another identity.
         """
-        told = self.journal.read()
-        if told is not None and told.identity != identity and told.finished:
-            raise OutputError(_foreign(self.output, told.identity, identity))
-        candidates = list(told.finished.values()) if told and told.identity == identity else []
-        self.kept = {one.name: one for one in whole(self.new, candidates)}
-        self.clear(self.kept)
+        told = self.of_identity(identity)
+        candidates = [one for each in told for one in each.finished.values()]
+        self.kept = {one.name: one for one in map(self.synced, whole(self.new, candidates))}
         self.journal.begin(identity, list(self.kept.values()))
+        self.has_begun = True
+        self.clear(self.kept)
+        if not told:
+            discard(self.path / JOB)  # of parts that have left nothing
 
-    def clear(self, kept: Mapping[str, Finished]) -> None:
-        """Removes all that is not whole."""
-        _remove(self.parts)
+    def synced(self, one: Finished) -> Finished:
+        """A whole file, on the disk if that is wanted."""
+        if not self.sync or one.synced:
+            return one
+        storage.sync_file(self.new / one.name)
+        return replace(one, synced=True)
+
+    def of_identity(self, identity: Mapping[str, Any]) -> list[Told]:
+        """What journals of that identity say. Raises `OutputError` where one of another counts."""
+        told = self.told()
+        for one in told:
+            if one.identity != identity and one.finished:
+                raise OutputError(foreign(self.output, one.identity, identity))
+        return [one for one in told if one.identity == identity]
+
+    def clear(self, kept: Container[str]) -> None:
+        """Removes all that is not whole, even from under a process that has been given up."""
+        dropped = self.path / "dropped"
+        discard(dropped)
+        with contextlib.suppress(FileNotFoundError):
+            self.parts.rename(dropped)
+            discard(dropped)
         for path in self.new.iterdir() if self.new.is_dir() else ():
             if path.name not in kept:
-                _remove(path)
+                discard(path)
         for folder in (self.parts, self.new):
             folder.mkdir(exist_ok=True)
 
@@ -98,8 +133,8 @@ class Workspace:
         """Removes the folder, the lock last, for that is what others wait for."""
         recover(self.output, self.path / "old")
         for name in sorted(_OURS - {LOCK}):
-            _remove(self.path / name)
-        _remove(self.path / LOCK)
+            discard(self.path / name)
+        discard(self.path / LOCK)
         with contextlib.suppress(OSError):  # another process has come for it already
             self.path.rmdir()
 
@@ -131,14 +166,15 @@ def workspace(
     Raises `OutputError` where another process is at work on it, or a run of another identity was.
     """
     output, path = output.absolute(), place_of(output)
-    _refuse_foreign(path)
+    refuse_foreign(path)
     with locked(path):
         place = Workspace(path, output, overwrite, sync)
         recover(output, path / "old")
-        _remove(path / "old")
-        if restart:
-            _remove(path / JOURNAL)
+        discard(path / "old")
         try:
+            if restart:
+                discard(path / JOURNAL)
+                place.clear(())
             place.resume(identity or {}, whole)
         except OSError as error:
             _leave(place, error)
@@ -157,16 +193,16 @@ def workspace(
 def _leave(place: Workspace, error: BaseException) -> None:
     """Keeps what is whole, if anything is, and says so in a note to the error."""
     with contextlib.suppress(OSError):
-        told = place.journal.read()
-        if told and told.finished:
-            place.clear(told.finished)
+        if finished := {name for told in place.told() for name in told.finished}:
+            if place.has_begun:  # else parts have what is whole, and it is left to them
+                place.clear(finished)
             error.add_note("the same command goes on from here")
             return
         place.remove()
         error.add_note("nothing is left behind")
 
 
-def _refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path) -> None:
     if not os.path.lexists(path):
         return
     is_folder = path.is_dir() and not path.is_symlink()
@@ -189,14 +225,14 @@ def _is_as_made(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def _foreign(output: Path, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problem:
+def foreign(output: Path, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problem:
     """Says in what an interrupted run was another one."""
     other = [name for name in wanted if told.get(name) != wanted[name]]
     message = f"an unfinished run into {output} was another one: {', '.join(other)} changed"
-    return Problem("ME617", message, help="`--restart` discards what it left, and begins anew")
+    return Problem("ME617", message, help=_RESTART)
 
 
-def _remove(path: Path) -> None:
+def discard(path: Path) -> None:
     """Removes a file, a link, or a folder and all in it; nothing where nothing is."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

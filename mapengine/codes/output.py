@@ -81,4 +81,23 @@ OUTPUT = {
         "ME619 plan.json is no saved plan: it is not JSON",
         "`mapengine plan -o` makes one.",
     ),
+    "ME620": Code(
+        "parts are missing",
+        "An output is published when every shard of it has been made, and some have not.",
+        "ME620 2 of 24 shards of ./converted are missing: model-00003-of-00024.safetensors, "
+        "model-00011-of-00024.safetensors",
+        "Run the part that the message names: what it has made already is kept. Then publish.",
+    ),
+    "ME621": Code(
+        "nothing to publish",
+        "No part of this output has been made, or nothing is left of it.",
+        "ME621 no part of ./converted has been made",
+        "Make the parts: `mapengine run MAPPING -s DIR -o DIR --part 1/8`, and so on.",
+    ),
+    "ME622": Code(
+        "no such part",
+        "A part is named by its number and how many there are, and the first is number 1.",
+        "ME622 '0/8' is no part: 2/8 is the second of eight, and they begin with 1/8",
+        "Where a scheduler counts from 0, add 1: `--part $((JOB_COMPLETION_INDEX + 1))/8`.",
+    ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,20 @@ from mapengine.commands.plan import planned, print_notes, print_plan
 if TYPE_CHECKING:
     from mapengine.api import Job
     from mapengine.checkpoints.execute import Result
+    from mapengine.checkpoints.parts import PartResult
     from mapengine.locations import Location
     from mapengine.planning.plan import Plan
+
+
+OVERWRITE = click.option(
+    "--overwrite", is_flag=True, help="Replace an output that a run has written."
+)
+SYNC = click.option(
+    "--sync/--no-sync",
+    default=True,
+    show_default=True,
+    help="Have all on the disk before it is published: a power cut then loses nothing.",
+)
 
 
 @click.command(
@@ -24,13 +37,9 @@ if TYPE_CHECKING:
 )
 @job_options
 @click.option("-o", "--output", type=PATH, help="The folder to write.")
-@click.option("--overwrite", is_flag=True, help="Replace an output that a run has written.")
-@click.option(
-    "--sync/--no-sync",
-    default=True,
-    show_default=True,
-    help="Have all on the disk before it is published: a power cut then loses nothing.",
-)
+@click.option("--part", metavar="N/OF", help="Make this part of the shards, for `publish`.")
+@OVERWRITE
+@SYNC
 @click.option("--restart", is_flag=True, help="Discard what an interrupted run has left.")
 @click.option(
     "--hash",
@@ -43,21 +52,26 @@ if TYPE_CHECKING:
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @JSON
 def command(
-    source: Location | None, output: Path | None, overwrite: bool, sync: bool, restart: bool,
-    hash_: bool, dry_run: bool, bars: bool, quiet: bool, as_json: bool, workers: int | None,
-    memory: int, **given: Any,
+    source: Location | None, output: Path | None, part: str | None, overwrite: bool, sync: bool,
+    restart: bool, hash_: bool, dry_run: bool, bars: bool, quiet: bool, as_json: bool,
+    workers: int | None, memory: int, **given: Any,
 ) -> None:  # fmt: skip
     """Convert a checkpoint, or an adapter of one, after checking that everything fits.
 
     Without --source, the mapping's small example is made and converted. A plan that was saved by
-    `plan -o` is run in place of a mapping, unless its source or mapping has changed.
+    `plan -o` is run in place of a mapping, unless its source or mapping has changed. With --part a
+    part of the shards is made, by this process among others, and `publish` comes when all are.
     """
     from mapengine import api
     from mapengine.checkpoints.storage import check_output
+    from mapengine.parts import run_part
+    from mapengine.planning.parts import Part, shards_of
     from mapengine.report.progress import progress
 
     saved = Path(given["mapping"]) if given["mapping"].endswith(".json") else None
     alone = source is None and given["adapter"] is None
+    if part is not None:
+        _check_part(part, restart, alone=alone and not saved)
     if output is not None:  # before the work of planning
         for folder in {source, given["adapter"]}:
             check_output(output, folder, overwrite)
@@ -78,19 +92,54 @@ def command(
         plan = api.plan(job)
     assert output is not None  # asked for above, or the example's
     print_notes(plan)
-    with progress(plan, quiet or not bars) as advance:
-        result = api.run(
-            job, output, workers=workers, memory=memory, sync=sync, overwrite=overwrite,
-            restart=restart, hash=hash_, progress=advance, planned=plan,
-        )  # fmt: skip
+    options: dict[str, Any] = {
+        "workers": workers, "memory": memory, "sync": sync, "overwrite": overwrite, "hash": hash_,
+        "planned": plan,
+    }  # fmt: skip
+    if part is None:
+        with progress(plan.shards, quiet or not bars) as advance:
+            result = api.run(job, output, restart=restart, progress=advance, **options)
+        _tell(result, lambda: print_result(result, plan), quiet, as_json)
+        return
+    with progress(shards_of(plan.shards, Part.parse(part)), quiet or not bars) as advance:
+        made = run_part(job, output, part, progress=advance, **options)
+    _tell(made, lambda: _print_part(made), quiet, as_json)
+
+
+def _tell(
+    result: Result | PartResult, text: Callable[[], None], quiet: bool, as_json: bool
+) -> None:
     if as_json:
         print_json({"format_version": "1.0", **result.to_dict()})
     elif not quiet:
-        _print_result(result, plan)
+        text()
 
 
-def _print_result(result: Result, plan: Plan) -> None:
-    from mapengine.checkpoints.card import lacks_tokenizer
+def _check_part(part: str, restart: bool, alone: bool) -> None:
+    from mapengine.planning.parts import Part
+
+    Part.parse(part)
+    if restart:
+        help = "without --part it discards what all parts have made"
+        raise click.UsageError(f"--restart is not for a part; {help}")
+    if alone:
+        raise click.UsageError("--source is missing: the folder that all parts read")
+
+
+def _print_part(result: PartResult) -> None:
+    from mapengine.report.units import size_text
+
+    shards, size = count(len(result.shards), "shard"), size_text(result.bytes_written)
+    say(f"part {result.part}: {shards}, {size} → {result.output}, not published yet")
+    if result.kept:
+        say(f"{count(result.kept, 'shard')} of it there before", err=True)
+    if result.left:
+        say(f"{count(len(result.left), 'shard')} of other parts to come", err=True)
+    else:
+        say(f"Next: mapengine publish {result.output}", err=True)
+
+
+def print_result(result: Result, plan: Plan | None = None) -> None:
     from mapengine.report.units import size_text
 
     size = size_text(result.bytes_written)
@@ -99,6 +148,13 @@ def _print_result(result: Result, plan: Plan) -> None:
         say("it was finished before; nothing was done", err=True)
     elif result.kept:
         say(f"{count(result.kept, 'shard')} of an interrupted run kept", err=True)
+    if plan is not None:
+        _print_next(result, plan)
+
+
+def _print_next(result: Result, plan: Plan) -> None:
+    from mapengine.checkpoints.card import lacks_tokenizer
+
     if plan.card and lacks_tokenizer(plan):
         say("note: there is no tokenizer and no processor: add the model's own", err=True)
     if plan.model:

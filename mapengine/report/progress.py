@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,15 +17,15 @@ from mapengine.report.units import size_text
 
 if TYPE_CHECKING:
     from mapengine.checkpoints.shards import Done
-    from mapengine.planning.plan import Plan
+    from mapengine.planning.plan import Shard
 
 _EVERY = 30.0  # seconds between lines where there is no terminal
 _YES = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for true
 
 
 @contextlib.contextmanager
-def progress(plan: Plan, hidden: bool) -> Iterator[Callable[[Done], None]]:
-    """A function to tell of what was done of a plan.
+def progress(shards: Sequence[Shard], hidden: bool) -> Iterator[Callable[[Done], None]]:
+    """A function to tell of what was done of some shards.
 
     `FORCE_COLOR` asks for the bars where there is no terminal, `TERM=dumb` for lines where there is
     one; `NO_COLOR` has the bars without colour.
@@ -35,19 +35,19 @@ def progress(plan: Plan, hidden: bool) -> Iterator[Callable[[Done], None]]:
     elif os.environ.get("TERM") != "dumb" and (
         sys.stderr.isatty() or os.environ.get("FORCE_COLOR")
     ):
-        with _bars(plan) as advance:
+        with _bars(shards) as advance:
             yield advance
     else:
-        yield _Lines(plan, sys.stderr).advance
+        yield _Lines(shards, sys.stderr).advance
 
 
 class _Totals:
     """What has been done so far, in all and of each shard."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.nbytes = plan.bytes_written
-        self.tensors = sum(t.spec.nbytes > 0 for s in plan.shards for t in s.tensors)
-        self.places = {shard.name: at for at, shard in enumerate(plan.shards, 1)}
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.nbytes = sum(shard.nbytes for shard in shards)
+        self.tensors = sum(t.spec.nbytes > 0 for s in shards for t in s.tensors)
+        self.places = {shard.name: at for at, shard in enumerate(shards, 1)}
         self.done_tensors = self.done_nbytes = self.shards = 0
         self.of_shard: Counter[str] = Counter()
 
@@ -70,7 +70,7 @@ class _Totals:
 
 
 @contextlib.contextmanager
-def _bars(plan: Plan) -> Iterator[Callable[[Done], None]]:
+def _bars(shards: Sequence[Shard]) -> Iterator[Callable[[Done], None]]:
     """One bar for all bytes, and one for the shard that was written to last."""
     from rich.console import Console
     from rich.progress import (
@@ -86,7 +86,7 @@ def _bars(plan: Plan) -> Iterator[Callable[[Done], None]]:
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
         TransferSpeedColumn(), TimeRemainingColumn(),
     )  # fmt: skip
-    totals = _Totals(plan)
+    totals = _Totals(shards)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         whole = bars.add_task(totals.text, total=totals.nbytes)
         shard = bars.add_task("")
@@ -106,8 +106,8 @@ def _bars(plan: Plan) -> Iterator[Callable[[Done], None]]:
 class _Lines:
     """A line for every shard that is whole, and one every half minute."""
 
-    def __init__(self, plan: Plan, stream: TextIO) -> None:
-        self._totals = _Totals(plan)
+    def __init__(self, shards: Sequence[Shard], stream: TextIO) -> None:
+        self._totals = _Totals(shards)
         self._stream = stream
         self._start = self._last = time.monotonic()
 

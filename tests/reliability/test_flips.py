@@ -208,6 +208,7 @@ def test_by_the_headers_alone_a_change_of_a_header_is_noticed_and_one_of_data_is
         plan = api.plan(job())
         alike = {n: replace(f, stamp=first.stored[n].stamp) for n, f in plan.stored.items()}
         plan = replace(plan, stored=alike)
-        seen.append({**identity(plan, SourceFolder(Path("source")), hash=False), **times(plan)})
+        source = SourceFolder(Path("source"))
+        seen.append({**identity(plan, source, hash=False), **times(plan, source)})
     assert seen[0] == seen[1]
     assert seen[0]["the source"] != seen[2]["the source"]
