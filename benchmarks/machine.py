@@ -21,6 +21,7 @@ def machine(places: Sequence[Place]) -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "processor": _processor(),
         "memory": f"{size_text(memory)} ({size_text(memory_available())} available)",
+        "load": f"{os.getloadavg()[0]:.1f}",
         "kernel": f"{os.uname().sysname} {os.uname().release}",
         "places": ", ".join(place.name for place in places),
         "python": platform.python_version(),
@@ -36,7 +37,8 @@ def machine_text(facts: dict[str, str]) -> str:
     versions = " · ".join(f"{name} {facts[name]}" for name in words)
     return (
         f"{facts['cores']} cores, {facts['processor']} · memory {facts['memory']} · "
-        f"{facts['kernel']} · {facts['places']}\n{versions} · {facts['date']}"
+        f"load {facts['load']} · {facts['kernel']} · {facts['places']}\n"
+        f"{versions} · {facts['date']}"
     )
 
 

@@ -34,6 +34,10 @@ class Cost:
     write_bytes: int
     output_bytes: int = 0
 
+    @property
+    def processor_seconds(self) -> float:
+        return self.user_seconds + self.system_seconds
+
 
 def measure(command: Sequence[str]) -> Cost:
     """Runs a command to its end, looking at its memory each 10 ms. Exits where it fails."""

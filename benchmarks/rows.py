@@ -17,8 +17,8 @@ _HEADINGS = ("", "where", "ratio (min to max)", "ours", "theirs", "goal")
 class Row:
     """One figure: ours of every pair, and where there is something to compare with, theirs.
 
-    `unit` is `s` or `B`. `goal` is the largest ratio that is good. A row with `skipped` was not
-    measured, and says why.
+    `unit` is `s` or `B`. `goal` is the largest ratio that is good, `budget` the largest median of
+    ours. A row with `skipped` was not measured, and says why.
     """
 
     group: str
@@ -28,6 +28,7 @@ class Row:
     theirs: Sequence[float] = ()
     unit: str = "s"
     goal: float | None = None
+    budget: float | None = None
     skipped: str | None = None
 
     @property
@@ -38,6 +39,8 @@ class Row:
 
     @property
     def met(self) -> bool | None:
+        if self.budget is not None and self.ours:
+            return statistics.median(self.ours) <= self.budget
         if self.goal is None or not self.ratios:
             return None
         return statistics.median(self.ratios) <= self.goal
@@ -71,6 +74,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         if len(row.ratios) > 1:
             ratio += f" ({_number(min(row.ratios))} to {_number(max(row.ratios))})"
     goal = "" if row.goal is None else f"{row.goal:g}"
+    goal = goal if row.budget is None else f"{row.budget:g} s"
     if row.met is not None:
         goal += ": met" if row.met else ": missed"
     ours, theirs = _figure(row.ours, row.unit), _figure(row.theirs, row.unit)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mapengine.parts import run_part as run_part
     from mapengine.planning.plan import Plan as Plan
     from mapengine.shipped import shipped_mappings as shipped_mappings
-    from mapengine.verification import verify as verify
+    from mapengine.verification.checks import verify as verify
 
 _HOMES = {
     "mapengine.api": ("Job", "load", "plan", "run", "validate"),
@@ -44,7 +44,7 @@ _HOMES = {
     "mapengine.parts": ("publish", "run_part"),
     "mapengine.planning.plan": ("Plan",),
     "mapengine.shipped": ("shipped_mappings",),
-    "mapengine.verification": ("verify",),
+    "mapengine.verification.checks": ("verify",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from mapengine import api
-from mapengine.verification import verify
+from mapengine.verification.checks import verify
 
 NAMES = ("mixtral", "llama", "gpt2", "deepseek_v3")
 

@@ -14,7 +14,7 @@ import mapengine
 from mapengine import api
 from mapengine.errors import Problem, Problems, Where
 from mapengine.report.plans import plan_cells
-from mapengine.verification import Check, Checks
+from mapengine.verification.check import Check, Checks
 
 EVIL = "<script>alert(1)</script><img src=x onerror='alert(2)'>&amp;\"'\u202e\x1b[31m"
 TAGS = {"div", "table", "tr", "td", "th", "b", "i", "br", "code", "pre"}

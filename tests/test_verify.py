@@ -19,7 +19,7 @@ from torch import Tensor
 from mapengine.api import Job, run
 from mapengine.checkpoints.inspection import read_folder
 from mapengine.errors import CheckpointError
-from mapengine.verification import verify
+from mapengine.verification.checks import verify
 from mapengine.verification.differences import reported
 from mapengine.verification.expected_keys import expected_keys
 from mapengine.verification.oracle import loading_info, quiet
@@ -569,7 +569,7 @@ def test_files_and_receipt_are_checked_without_torch(converted):
     script = (
         "import sys; from pathlib import Path\n"
         "from mapengine.checkpoints.inspection import inspect, read_folder\n"
-        "from mapengine.verification import CHECKS, Subject\n"
+        "from mapengine.verification.checks import CHECKS, Subject\n"
         "folder = Path(sys.argv[1]); inspect(folder); subject = Subject(read_folder(folder))\n"
         "assert all(check(subject).passed for check in CHECKS[:2])\n"
         "assert not {'torch', 'transformers'} & sys.modules.keys()\n"

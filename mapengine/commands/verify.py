@@ -35,7 +35,7 @@ def command(
     from_pretrained's report; with --source every byte; with --logits a forward.
     """
     from mapengine.report.checkpoints import check_dict, checks_text
-    from mapengine.verification import verify as run_checks
+    from mapengine.verification.checks import verify as run_checks
 
     checks = run_checks(folder, load=load, source=source, logits=logits, follow_links=follow_links)
     if as_json:

@@ -11,7 +11,7 @@ from mapengine.report.units import size_text
 
 if TYPE_CHECKING:
     from mapengine.checkpoints.inspection import Inspection
-    from mapengine.verification import Check
+    from mapengine.verification.check import Check
 
 _WIDTH = 160
 _METADATA_SHOWN = 8

@@ -20,16 +20,14 @@ from mapengine.checkpoints.strided import seen
 from mapengine.errors import PlanError, Problem
 from mapengine.language.mapping import Rule
 from mapengine.ops import OPS, Exactness
-from mapengine.ops.cast import widens
+from mapengine.planning.exactness import WEAKEST_LAST, exactness
 from mapengine.planning.example import example_settings
 from mapengine.planning.plan import Plan, PlannedTensor, make_plan
 from mapengine.planning.planned import planned_inventory
 from mapengine.specs import StoredTensor
-from mapengine.views import Agreed, Combined, Content, Filled, Joined, Lazy, Mapped, View
+from mapengine.views import Agreed, Combined, Content, Filled, Joined, Mapped, View
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
-
-_WEAKEST_LAST = list(Exactness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def merged(claims: Sequence[Sequence[Claim]]) -> list[Claim]:
     for claim in (claim for one in claims for claim in one):
         other = by_rule.get(claim.rule.path, claim)
         by_rule[claim.rule.path] = max(
-            other, claim, key=lambda one: _WEAKEST_LAST.index(one.exactness)
+            other, claim, key=lambda one: WEAKEST_LAST.index(one.exactness)
         )
     return sorted(by_rule.values(), key=lambda claim: claim.rule.where.line)
 
@@ -89,28 +87,6 @@ def bound_back(plan: Plan) -> Binding:
     read, layout = plan.binding.write.name, plan.binding.layout
     settings = example_settings(plan.mapping, layout, read)
     return bind(plan.mapping, planned_inventory(plan), layout, settings, read)
-
-
-def exactness(tensor: PlannedTensor) -> Exactness:
-    """What becomes of a tensor's values on the way."""
-    by_rule = any(call.name == "cast" for call in tensor.rule.ops)
-    found = [Exactness.EXACT]
-    inside: list[Content] = [tensor.content]
-    while inside:
-        one = inside.pop()
-        if isinstance(one, Mapped):
-            found.append(_exactness(one, by_rule))
-        if isinstance(one, Combined):
-            found.append(one.op.exactness(one.members[0].dtype))
-        inside += one.inputs() if isinstance(one, Lazy) else ()
-    return max(found, key=_WEAKEST_LAST.index)
-
-
-def _exactness(mapped: Mapped, by_rule: bool) -> Exactness:
-    claimed: Exactness = mapped.op.exactness(mapped.content.dtype)
-    if claimed is Exactness.ONE_WAY and not by_rule:  # its side's `dtype`: nothing is to be undone
-        return Exactness.WIDENING if widens(mapped.content.dtype, mapped.dtype) else Exactness.LOSSY
-    return claimed
 
 
 class _Elements:
@@ -234,5 +210,5 @@ def _claims(plan: Plan) -> list[Claim]:
 def _claim(tensors: Sequence[PlannedTensor], cut: bool) -> Claim:
     kinds = Counter(map(exactness, tensors))
     kinds.update([Exactness.LOSSY] if cut else [])
-    weakest = max(kinds, key=_WEAKEST_LAST.index)
+    weakest = max(kinds, key=WEAKEST_LAST.index)
     return Claim(tensors[0].rule, weakest, len(tensors), sum(t.spec.numel for t in tensors))

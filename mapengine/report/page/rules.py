@@ -10,6 +10,7 @@ from mapengine.errors import Problem
 from mapengine.language.mapping import SIDES, Rule
 from mapengine.language.patterns import Hole, KeyPattern
 from mapengine.ops import NAMES, Exactness
+from mapengine.planning.exactness import exactness
 from mapengine.planning.expand import Family, Step
 from mapengine.planning.survey import Survey
 from mapengine.planning.tracing import Bundle, Trace, Tracer
@@ -18,7 +19,6 @@ from mapengine.report.page.spelling import Numbered, loops_of, places, range_of,
 from mapengine.report.page.words import arguments_text, specs_text
 from mapengine.report.plans import call_text
 from mapengine.specs import TensorSpec
-from mapengine.verification.proof import exactness
 
 MOST_PIPES = 24
 """How many traces of one rule are drawn: layers that all differ say little more."""
