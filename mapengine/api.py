@@ -207,7 +207,7 @@ def survey_example(job: Job) -> list[Survey]:
 
 def run(
     job: Job,
-    output: str | Path,
+    output: PathLike,
     *,
     workers: int | None = None,
     memory: int = DEFAULT_MEMORY,
@@ -215,19 +215,30 @@ def run(
     overwrite: bool = False,
     restart: bool = False,
     hash: bool = False,
+    scratch: str | Path | None = None,
     progress: Progress | None = None,
     planned: Plan | None = None,
 ) -> Result:
     """Converts a checkpoint, going on where an earlier run was stopped unless it is to `restart`.
 
-    Raises `MapengineError`, and then leaves `output` as it was.
+    Raises `MapengineError`, and then leaves `output` as it was. Where that is a URL, files are made
+    in the folder `scratch` before they are sent.
     """
+    to = location(output)
+    if isinstance(to, URL):
+        from mapengine.checkpoints.sending import send_plan
+
+        return send_plan(
+            planned or plan(job), job.folder, to, workers=workers, memory=memory,
+            overwrite=overwrite, restart=restart, hash=hash, follow_links=job.follow_links,
+            scratch=None if scratch is None else Path(scratch), progress=progress,
+        )  # fmt: skip
     from mapengine.checkpoints.execute import run_plan
 
     return run_plan(
         planned or plan(job),
         job.folder,
-        Path(output),
+        to,
         workers=workers,
         memory=memory,
         sync=sync,

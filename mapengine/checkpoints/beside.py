@@ -13,7 +13,7 @@ from mapengine.checkpoints.card import card_text
 from mapengine.checkpoints.config_text import config_text
 from mapengine.checkpoints.hashing import hashes
 from mapengine.checkpoints.links import SourceFolder
-from mapengine.checkpoints.workspace import Workspace
+from mapengine.checkpoints.place import Place
 from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
 
@@ -21,24 +21,29 @@ RECEIPT_VERSION = "1.0"
 
 
 def write_beside(
-    plan: Plan, source: SourceFolder, place: Workspace, of_run: AnyMapping[str, str], hash: bool
+    plan: Plan, source: SourceFolder, place: Place, of_run: AnyMapping[str, str], hash: bool
 ) -> dict[str, int]:
     """Writes all but the shards, the receipt last; every file of the output and its size."""
     _write_companions(plan, source, place.new)
     _write_configs(plan, place.new)
     sha256 = _sha256(place) if hash else None
-    _write_config(place.new / RECEIPT, _receipt(plan, place.new, of_run, sha256))
+    _write_config(place.new / RECEIPT, _receipt(plan, place, of_run, sha256))
     written = {shard.name for shard in plan.shards}
     for path in place.new.iterdir():
         if place.sync and path.name not in written:
             storage.sync_file(path)
-    return {path.name: path.stat().st_size for path in sorted(place.new.iterdir())}
+    return _sizes(place)
 
 
-def _sha256(place: Workspace) -> dict[str, Any]:
+def _sizes(place: Place) -> dict[str, int]:
+    """All files of the output, also those of shards that are elsewhere by now."""
+    here = {path.name: path.stat().st_size for path in place.new.iterdir()}
+    return dict(sorted({**{n: one.size for n, one in place.made.items()}, **here}.items()))
+
+
+def _sha256(place: Place) -> dict[str, Any]:
     """What was noted of the shards, and the digests of the files beside them."""
-    told = place.journal.read()
-    of_shards = {n: one.sha256 for n, one in told.finished.items() if one.sha256} if told else {}
+    of_shards = {name: one.sha256 for name, one in place.made.items() if one.sha256}
     others = [path for path in sorted(place.new.iterdir()) if path.name not in of_shards]
     files = {path.name: _file_hash(path) for path in others}
     files |= {name: one["file"] for name, one in of_shards.items()}
@@ -83,7 +88,7 @@ def _index(plan: Plan) -> dict[str, Any]:
 
 
 def _receipt(
-    plan: Plan, folder: Path, of_run: AnyMapping[str, str], sha256: AnyMapping[str, Any] | None
+    plan: Plan, place: Place, of_run: AnyMapping[str, str], sha256: AnyMapping[str, Any] | None
 ) -> dict[str, Any]:
     """What was written, from what, by which mapping. The same inputs give the same receipt."""
     return {
@@ -92,7 +97,7 @@ def _receipt(
         **_made_by(plan),
         "after": _made_by(plan.after) if plan.after else None,
         "source": {"files": plan.source_files},
-        "files": {path.name: path.stat().st_size for path in sorted(folder.iterdir())},
+        "files": _sizes(place),
         "run": dict(of_run),
         "sha256": sha256,
     }

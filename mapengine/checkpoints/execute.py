@@ -91,6 +91,6 @@ def run_plan(
             return result(plan, output, files, len(place.kept))
 
 
-def result(plan: Plan, output: Path, files: dict[str, int], kept: int) -> Result:
+def result(plan: Plan, output: Location, files: dict[str, int], kept: int) -> Result:
     tensors = sum(len(shard.tensors) for shard in plan.shards)
     return Result(str(output), files, tensors, plan.bytes_read, plan.bytes_written, kept)

@@ -95,6 +95,12 @@ def _values(lines: Iterable[bytes]) -> Iterator[Any]:
             return
 
 
+def sound(value: Any) -> Finished | None:
+    """The file that a record speaks of; None for one that no run can have written."""
+    one = _finished(value) if isinstance(value, dict) else None
+    return one if one and _is_sound(one) else None
+
+
 def _finished(value: Any) -> Finished:
     """The file that a line speaks of; one without a name for a line that no run has written."""
     try:

@@ -73,18 +73,37 @@ class RemoteFolder:
         """Its URL, with the commit in place of a revision that may come to stand for another."""
         return URL(f"hf://{self.root}") if self.url.scheme == "hf" else self.url
 
-    def entries(self, fresh: bool = False) -> Mapping[str, Entry]:
-        """The files by name. Raises `CheckpointError` where there is no folder."""
+    def names_there(self) -> frozenset[str]:
+        """The names of all that is in the folder now, folders too; none where it is not there."""
+        return frozenset(str(one["name"]).rstrip("/").rpartition("/")[2] for one in self._listed())
+
+    def entries(self, fresh: bool = False, may_be_missing: bool = False) -> Mapping[str, Entry]:
+        """The files by name. Raises `CheckpointError` where there is no folder, and must be."""
         with self._lock:
             if self._entries is None or fresh:
-                with refusing(self.url):
-                    listed = retried(lambda: self.fs.ls(self.root, detail=True, refresh=True))
+                listed = self._listed() if may_be_missing else self._ls()
                 self._entries = dict(_files(listed, self.root, self._changed))
+                if may_be_missing:
+                    return self._entries
                 whole = [str(info["name"]).strip("/") for info in listed]
                 if whole in ([], [self.root.strip("/")]) and not self._entries:
                     what = "is a file, and no folder" if whole else "there is nothing"
                     raise CheckpointError(Problem("ME501", f"{self.url}: {what}"))
             return self._entries
+
+    def _ls(self) -> list[dict[str, Any]]:
+        with refusing(self.url):
+            return list(retried(lambda: self.fs.ls(self.root, detail=True, refresh=True)))
+
+    def _listed(self) -> list[dict[str, Any]]:
+        """What is in the folder; nothing where it is not there."""
+        try:
+            listed = self._ls()
+        except CheckpointError as error:
+            if not isinstance(error.__cause__, FileNotFoundError) or status_of(error) == 404:
+                raise  # a bucket that is not there
+            return []
+        return [one for one in listed if str(one["name"]).strip("/") != self.root.strip("/")]
 
     def entry(self, name: str) -> Entry:
         """What the listing says of a file. Raises `CheckpointError`."""

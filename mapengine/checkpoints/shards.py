@@ -7,8 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import xxhash
 
@@ -19,6 +17,7 @@ from mapengine.checkpoints.gather import Reader
 from mapengine.checkpoints.hashing import hashes
 from mapengine.checkpoints.journal import Finished
 from mapengine.checkpoints.links import SourceFolder
+from mapengine.checkpoints.place import ShardPlace
 from mapengine.checkpoints.sources import SourceFiles
 from mapengine.checkpoints.value_checks import check_values
 from mapengine.executors import EXECUTORS
@@ -43,18 +42,6 @@ class Done:
 
 
 Progress = Callable[[Done], None]
-
-
-class Place(Protocol):
-    """Where files are made, in `parts`, and who takes those that are whole."""
-
-    @property
-    def parts(self) -> Path: ...
-
-    @property
-    def sync(self) -> bool: ...
-
-    def add(self, name: str, finished: Finished) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +113,7 @@ class _Target:
 class _Run:
     """What all files of a run have in common."""
 
-    place: Place
+    place: ShardPlace
     past_cache: bool
     hash: bool
 
@@ -156,7 +143,7 @@ def write_shards(
     shards: Sequence[Shard],
     checks: Sequence[LeftOut],
     source: SourceFolder,
-    place: Place,
+    place: ShardPlace,
     *,
     workers: int,
     memory: int,

@@ -219,6 +219,13 @@ def check_output(output: Path, source: Location | None, overwrite: bool) -> None
         raise OutputError(problem)
 
 
+def check_url(output: URL, source: Location | None) -> None:
+    """Raises `OutputError` where a URL cannot be written because of where the source is."""
+    if isinstance(source, URL) and f"{output}/".startswith(f"{source}/"):
+        message = f"the output {output} and the source {source} lie one within the other"
+        raise OutputError(Problem("ME611", message, help="name a folder beside the source"))
+
+
 def check_space(folder: Path, needed: int) -> None:
     """Raises `OutputError` unless there is room for `needed` bytes."""
     free = shutil.disk_usage(folder).free

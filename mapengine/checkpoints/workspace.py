@@ -29,6 +29,7 @@ from mapengine.checkpoints.journal import JOURNAL, Finished, Journal, Told
 from mapengine.checkpoints.locks import LOCK, locked
 from mapengine.checkpoints.publishing import publish, recover
 from mapengine.errors import OutputError, PlanError, Problem, SourceChangedError
+from mapengine.locations import Location
 
 Whole = Callable[[Path, Sequence[Finished]], Iterable[Finished]]
 """Those of the files of a folder that are still what the journal says."""
@@ -58,6 +59,12 @@ class Workspace:
     @property
     def new(self) -> Path:
         return self.path / "new"
+
+    @property
+    def made(self) -> Mapping[str, Finished]:
+        """The files that are whole by now."""
+        told = self.journal.read()
+        return told.finished if told else {}
 
     @property
     def journal(self) -> Journal:
@@ -225,7 +232,7 @@ def _is_as_made(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
 
 
-def foreign(output: Path, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problem:
+def foreign(output: Location, told: Mapping[str, Any], wanted: Mapping[str, Any]) -> Problem:
     """Says in what an interrupted run was another one."""
     other = [name for name in wanted if told.get(name) != wanted[name]]
     message = f"an unfinished run into {output} was another one: {', '.join(other)} changed"

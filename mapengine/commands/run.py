@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from mapengine.commands.options import JSON, PATH, job_options, make_job
+from mapengine.commands.options import JSON, LOCATION, PATH, job_options, make_job
 from mapengine.commands.output import count, print_json, say
 from mapengine.commands.plan import planned, print_notes, print_plan
 
@@ -36,10 +36,13 @@ SYNC = click.option(
     "run", epilog="Example: mapengine run mappings/NAME.yaml --source CHECKPOINT --output CONVERTED"
 )
 @job_options
-@click.option("-o", "--output", type=PATH, help="The folder to write.")
+@click.option("-o", "--output", type=LOCATION, help="The folder to write, or its URL.")
 @click.option("--part", metavar="N/OF", help="Make this part of the shards, for `publish`.")
 @OVERWRITE
 @SYNC
+@click.option(
+    "--scratch", type=PATH, help="Where files are made that go to a URL.  [default: TMPDIR]"
+)
 @click.option("--restart", is_flag=True, help="Discard what an interrupted run has left.")
 @click.option(
     "--hash",
@@ -52,9 +55,9 @@ SYNC = click.option(
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @JSON
 def command(
-    source: Location | None, output: Path | None, part: str | None, overwrite: bool, sync: bool,
-    restart: bool, hash_: bool, dry_run: bool, bars: bool, quiet: bool, as_json: bool,
-    workers: int | None, memory: int, **given: Any,
+    source: Location | None, output: Location | None, part: str | None, overwrite: bool,
+    sync: bool, scratch: Path | None, restart: bool, hash_: bool, dry_run: bool, bars: bool,
+    quiet: bool, as_json: bool, workers: int | None, memory: int, **given: Any,
 ) -> None:  # fmt: skip
     """Convert a checkpoint, or an adapter of one, after checking that everything fits.
 
@@ -63,7 +66,6 @@ def command(
     part of the shards is made, by this process among others, and `publish` comes when all are.
     """
     from mapengine import api
-    from mapengine.checkpoints.storage import check_output
     from mapengine.parts import run_part
     from mapengine.planning.parts import Part, shards_of
     from mapengine.report.progress import progress
@@ -71,10 +73,9 @@ def command(
     saved = Path(given["mapping"]) if given["mapping"].endswith(".json") else None
     alone = source is None and given["adapter"] is None
     if part is not None:
-        _check_part(part, restart, alone=alone and not saved)
+        _check_part(part, output, restart, alone=alone and not saved)
     if output is not None:  # before the work of planning
-        for folder in {source, given["adapter"]}:
-            check_output(output, folder, overwrite)
+        _check_output(output, {source, given["adapter"]}, overwrite)
     elif not dry_run and (saved or not alone):
         raise click.UsageError("--output is missing: the folder to write")
     if dry_run:
@@ -98,12 +99,26 @@ def command(
     }  # fmt: skip
     if part is None:
         with progress(plan.shards, quiet or not bars) as advance:
-            result = api.run(job, output, restart=restart, progress=advance, **options)
+            result = api.run(
+                job, output, restart=restart, scratch=scratch, progress=advance, **options
+            )
         _tell(result, lambda: print_result(result, plan), quiet, as_json)
         return
     with progress(shards_of(plan.shards, Part.parse(part)), quiet or not bars) as advance:
+        assert isinstance(output, Path)  # so `_check_part` has seen
         made = run_part(job, output, part, progress=advance, **options)
     _tell(made, lambda: _print_part(made), quiet, as_json)
+
+
+def _check_output(output: Location, sources: set[Location | None], overwrite: bool) -> None:
+    from mapengine.checkpoints.storage import check_output, check_url
+    from mapengine.locations import URL
+
+    for source in sources:
+        if isinstance(output, URL):
+            check_url(output, source)
+        else:
+            check_output(output, source, overwrite)
 
 
 def _tell(
@@ -115,10 +130,13 @@ def _tell(
         text()
 
 
-def _check_part(part: str, restart: bool, alone: bool) -> None:
+def _check_part(part: str, output: Location | None, restart: bool, alone: bool) -> None:
+    from mapengine.locations import URL
     from mapengine.planning.parts import Part
 
     Part.parse(part)
+    if isinstance(output, URL):
+        raise click.UsageError("--part makes shards in a folder that all parts see, not at a URL")
     if restart:
         help = "without --part it discards what all parts have made"
         raise click.UsageError(f"--restart is not for a part; {help}")
@@ -157,7 +175,7 @@ def _print_next(result: Result, plan: Plan) -> None:
 
     if plan.card and lacks_tokenizer(plan):
         say("note: there is no tokenizer and no processor: add the model's own", err=True)
-    if plan.model:
+    if plan.model and "://" not in result.output:
         say(f"Next: mapengine verify {result.output}", err=True)
 
 
@@ -185,10 +203,13 @@ def _refuse_options(given: dict[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(told)}: not for a saved plan; plan again with it")
 
 
-def _example(output: Path | None, given: dict[str, Any]) -> tuple[Path, Path, dict[str, Any]]:
+def _example(output: Location | None, given: dict[str, Any]) -> tuple[Path, Path, dict[str, Any]]:
     """Makes the mapping's example: its source folder, the output's, and what must be set."""
     from mapengine import api
+    from mapengine.locations import URL
 
+    if isinstance(output, URL):
+        raise click.UsageError("--source is missing: the example is made in a folder")
     if given["reverse"]:
         raise click.UsageError("--source is missing: the folder to take back")
     job = make_job(Path(), given)

@@ -28,6 +28,7 @@ def s3(s3_at, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_at.url)
     monkeypatch.setattr(retries, "FIRST", 0.02)  # seconds
+    monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)  # S3's is 5 MiB
     remote.connect.cache_clear()
     s3_at.client = client(s3_at.url)
     s3_at.client.create_bucket(Bucket="models")

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import unquote
 
 LARGE = 1000
@@ -20,14 +21,25 @@ LARGE = 1000
 class Repository:
     commits: list = field(default_factory=lambda: [{}])
     """The files of each: name to content. The first has none."""
+    branches: dict = field(default_factory=dict)
+    private: bool = False
+
+    def __post_init__(self):
+        self.branches.setdefault("main", len(self.commits) - 1)
+        self.times = [now() for _ in self.commits]
+
+    def push(self, branch, files):
+        self.commits.append(files)
+        self.times.append(now())
+        self.branches[branch] = len(self.commits) - 1
 
     @staticmethod
     def sha(number):
         return f"{number:040x}"
 
     def number(self, revision):
-        if revision == "main":
-            return len(self.commits) - 1
+        if revision in self.branches:
+            return self.branches[revision]
         return next((n for n in range(len(self.commits)) if self.sha(n) == revision), None)
 
 
@@ -65,7 +77,7 @@ class Hub:
             return 404, b"{}", {"X-Error-Code": code}
         files = [{"rfilename": one} for one in repository.commits[number]]
         told = {"id": name, "sha": repository.sha(number), "siblings": files, "private": False,
-                "lastModified": "2024-01-01T00:00:00.000Z", "tags": [], "_id": "1"}  # fmt: skip
+                "lastModified": repository.times[number], "tags": [], "_id": "1"}  # fmt: skip
         return said(told)
 
     def tree(self, environ, name, revision, below=""):
@@ -103,12 +115,21 @@ class Hub:
 
     # -- writing
 
+    def branch(self, environ, name, revision):
+        repository = self.repositories[name]
+        if revision in repository.branches:
+            return 409, b"{}", {}
+        repository.branches[revision] = repository.branches["main"]
+        return said({})
+
     def create(self, environ):
         told = received(environ)
         name = "/".join(filter(None, (told.get("organization"), told["name"])))
         if name in self.repositories:
             return 409, json.dumps({"url": f"{self.url}/{name}", "id": name}).encode(), {}
-        self.repositories[name] = Repository()
+        self.repositories[name] = Repository(
+            private=told.get("private") or told.get("visibility") == "private"
+        )
         return said({"url": f"{self.url}/{name}", "id": name, "name": name})
 
     def preupload(self, environ, name, revision):
@@ -152,10 +173,16 @@ class Hub:
                 files[value["path"]] = self.stored[value["oid"]]
             elif change["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
-        repository.commits.append(files)
+            elif change["key"] == "deletedFile":
+                del files[value["path"]]
+        repository.push(revision, files)
         sha = repository.sha(len(repository.commits) - 1)
-        return said({"success": True, "commitOid": sha, "commitUrl": f"{self.url}/{name}/{sha}",
-                     "hookOutput": ""})  # fmt: skip
+        url = f"{self.url}/{name}/commit/{sha}"
+        return said({"success": True, "commitOid": sha, "commitUrl": url, "hookOutput": ""})
+
+
+def now():
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def said(value):
@@ -188,6 +215,7 @@ ROUTES = [
     (f"/api/models/{_NAME}/preupload/{_PART}", "POST", Hub.preupload),
     (f"/{_NAME}.git/info/lfs/objects/batch", "POST", Hub.batch),
     (f"/store/{_PART}", "PUT", Hub.store),
+    (f"/api/models/{_NAME}/branch/{_PART}", "POST", Hub.branch),
     ("/api/validate-yaml", "POST", Hub.valid),
     (f"/api/models/{_NAME}/commit/{_PART}", "POST", Hub.commit),
 ]

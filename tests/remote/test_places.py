@@ -27,7 +27,7 @@ def test_the_hub_is_read_at_the_commit_that_a_revision_stands_for(checkpoint, tm
     hub.app.repositories["team/one"] = repository = Repository([{}, old])
     job = mapengine.Job(tmp_path / "small.yaml", "hf://team/one/sub")
     planned = mapengine.plan(job)
-    repository.commits.append({"sub/config.json": b"{}"})  # main is another now
+    repository.push("main", {"sub/config.json": b"{}"})  # main is another now
     mapengine.run(job, tmp_path / "there", planned=planned, sync=False)
     assert files_of(tmp_path / "there") == files_of(tmp_path / "here")
     asked = {one.path for one in hub.asked if "/resolve/" in one.path}
