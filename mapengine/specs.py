@@ -111,12 +111,25 @@ class StoredTensor:
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """What a pickle holds of a class that is passed over: its name is known, nothing of it made."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"<{self.kind}, not read>"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, slots=True)
 class FileContents:
     """What one file of a checkpoint holds, read from its headers alone.
 
     `tensors` by key, nested dicts joined with `/`; `objects` are the plain values beside the
-    tensors, nested as in the file; `metadata` is the format's own; `notes` are worth telling;
-    `stamp` is the identity of the file that was read, to know it again.
+    tensors, nested as in the file, with `Unread` for all that is passed over; `metadata` is the
+    format's own; `notes` are worth telling; `stamp` is the identity of the file that was read, to
+    know it again.
     """
 
     size: int

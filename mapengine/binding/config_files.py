@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Mapping as AnyMapping
 from typing import Any
 
 from mapengine.binding import config_values
@@ -15,6 +17,7 @@ from mapengine.language.mapping import (
     Mapping,
     Side,
 )
+from mapengine.specs import Unread
 
 
 class ConfigFiles:
@@ -55,6 +58,9 @@ class ConfigFiles:
     def at(self, path: ConfigPath) -> Any:
         """What stands at a path of the side that is read; ABSENT also for null."""
         found = config_values.look_up(self.start(path.file), path.steps)
+        for one in _within(found):
+            if isinstance(one, Unread):
+                raise ValueProblem(f"{self._place(path)} holds {one}, which is no plain value")
         return ABSENT if found is None else found
 
     def read(self, field: ConfigField) -> tuple[Any, str]:
@@ -85,3 +91,11 @@ class ConfigFiles:
     def _place(self, path: ConfigPath) -> str:
         main = self._side.config_file(self._layout)
         return str(path) if path.file else f"{main.file if main else '?'}: {path}"
+
+
+def _within(value: Any) -> Iterator[Any]:
+    """A value, and all that it is made of."""
+    yield value
+    if isinstance(value, AnyMapping | list | tuple):
+        for one in value.values() if isinstance(value, AnyMapping) else value:
+            yield from _within(one)

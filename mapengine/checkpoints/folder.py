@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -49,12 +49,14 @@ def take_inventory(
     problems: list[Problem] = []
     files: dict[str, FileContents] = {}
     configs: dict[str, Any] = {}
-    for name, found in describe_files(folder, _tensor_files(side, names), follow_links):
+    for name, found in describe_files(
+        folder, _tensor_files(side, names), follow_links, side.ignore_objects
+    ):
         with _collecting(problems, folder / name):
             files[name] = found()
     for name in sorted(_config_files(mapping, side) & names - files.keys()):
         with _collecting(problems, folder / name):
-            configs[name] = _read_config(folder / name, follow_links)
+            configs[name] = _read_config(folder / name, follow_links, side.ignore_objects)
     for name in sorted(names.intersection(mapping.files)):
         with _collecting(problems, folder / name):
             open_file(folder / name, follow_links).close()
@@ -111,7 +113,10 @@ def _config_files(mapping: MappingFile, side: Side) -> set[str]:
 
 
 def describe_files(
-    folder: Location, names: Iterable[str], follow_links: bool = False
+    folder: Location,
+    names: Iterable[str],
+    follow_links: bool = False,
+    ignored: Sequence[str] = (),
 ) -> Iterator[tuple[str, Callable[[], FileContents]]]:
     """What each file holds, in the order of their names; or raises as `describe_file` does.
 
@@ -120,7 +125,7 @@ def describe_files(
 
     def look(name: str) -> tuple[str, Callable[[], FileContents]]:
         try:
-            contents = describe_file(folder / name, follow_links)
+            contents = describe_file(folder / name, follow_links, ignored)
         except (OSError, MapengineError) as error:
             return name, partial(_raise, error)
         return name, lambda: contents
@@ -133,8 +138,13 @@ def _raise(error: Exception) -> FileContents:
     raise error
 
 
-def describe_file(path: Location, follow_links: bool = False) -> FileContents:
-    """What a tensor file holds, whatever its format. Raises `CheckpointError`."""
+def describe_file(
+    path: Location, follow_links: bool = False, ignored: Sequence[str] = ()
+) -> FileContents:
+    """What a tensor file holds, whatever its format; objects of `ignored` classes are passed over.
+
+    Raises `CheckpointError`.
+    """
     with open_file(path, follow_links) as file:
         head = file.read(_HEAD)
         format = recognise(path.name, head)
@@ -143,7 +153,7 @@ def describe_file(path: Location, follow_links: bool = False) -> FileContents:
                 Problem("ME501", f"{path.name} is neither a safetensors nor a torch file")
             )
         file.seek(0)
-        return replace(format.describe(file, path.name), stamp=storage.stamp(file))
+        return replace(format.describe(file, path.name, ignored), stamp=storage.stamp(file))
 
 
 def read_json(path: Location, follow_links: bool = False) -> Any:
@@ -227,9 +237,9 @@ def _constant(word: str) -> float:
     return float(word.replace("Infinity", "inf"))
 
 
-def _read_config(path: Location, follow_links: bool) -> Any:
+def _read_config(path: Location, follow_links: bool, ignored: Sequence[str]) -> Any:
     if path.suffix in SUFFIXES:
-        return describe_file(path, follow_links).objects
+        return describe_file(path, follow_links, ignored).objects
     if path.suffix not in (".yaml", ".yml"):
         return read_json(path, follow_links)
     from mapengine.language.document import read_document

@@ -30,7 +30,9 @@ FILES = {
         "The pickle in a torch file asks for code or objects that a state dict does not need. "
         "It is never run.",
         "ME504 model.pt: its pickle asks for 'os.system', not part of a state dict",
-        "Where you trust the file, load it with its own code and save the state dict alone.",
+        "If nothing of it is wanted, name its class under `ignore.objects` of the mapping: then it "
+        "is passed over. Or load the file with its own code, where you trust it, and save the "
+        "state dict alone.",
     ),
     "ME505": Code(
         "a zip archive that torch.save did not make",

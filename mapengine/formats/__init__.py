@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO, Protocol
 
@@ -16,8 +16,8 @@ class Format(Protocol):
 
     name: str
 
-    def describe(self, file: BinaryIO, name: str) -> FileContents:
-        """What `file` holds, from its headers alone.
+    def describe(self, file: BinaryIO, name: str, ignored: Sequence[str] = ()) -> FileContents:
+        """What `file` holds, from its headers alone. Objects of `ignored` classes are passed over.
 
         Raises `CheckpointError`, its message beginning with `name`, for a file that lies, ends
         early or wants what is not allowed, and no other error but the `OSError` of reading.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,7 +44,7 @@ class Safetensors:
 
     name = "safetensors"
 
-    def describe(self, file: BinaryIO, name: str) -> FileContents:
+    def describe(self, file: BinaryIO, name: str, ignored: Sequence[str] = ()) -> FileContents:
         with refusals_about(name):
             size = size_of(file)
             header, start = _read_header(file, size)

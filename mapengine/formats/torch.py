@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,14 +22,14 @@ class Torch:
 
     name = "torch"
 
-    def describe(self, file: BinaryIO, name: str) -> FileContents:
+    def describe(self, file: BinaryIO, name: str, ignored: Sequence[str] = ()) -> FileContents:
         with refusals_about(name):
             file.seek(0)
             head = file.read(_HEAD)
             if head.startswith(torch_zip.MAGIC):
-                return describe_archive(file, name)
+                return describe_archive(file, name, ignored)
             if head.startswith(torch_legacy.MAGIC):
-                return describe_stream(file, name)
+                return describe_stream(file, name, ignored)
             refuse_pointer(head)
             raise _not_torch(head)
 

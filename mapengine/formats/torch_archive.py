@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from mapengine.formats.refusal import FormatError, read_exactly, size_of
@@ -16,13 +17,13 @@ _STORAGES = "data/"
 _NO_CHECKSUMS = "written without checksums"
 
 
-def describe_archive(file: BinaryIO, name: str) -> FileContents:
+def describe_archive(file: BinaryIO, name: str, ignored: Sequence[str] = ()) -> FileContents:
     members = read_members(file)
     _check_kind(members)
     checked = any(member.crc for member in members.values())
     if _small(file, members.get("byteorder"), checked) not in (None, b"little"):
         raise FormatError("ME503", "written by a big-endian machine")
-    state = State(_pickled(file, members["data.pkl"], checked), _extents(members), name)
+    state = State(_pickled(file, members["data.pkl"], checked, ignored), _extents(members), name)
     notes = () if checked else (_NO_CHECKSUMS,)
     return FileContents(size_of(file), state.tensors, state.objects, notes=notes)
 
@@ -38,9 +39,9 @@ def _check_kind(members: dict[str, Member]) -> None:
         )
 
 
-def _pickled(file: BinaryIO, member: Member, checked: bool) -> object:
+def _pickled(file: BinaryIO, member: Member, checked: bool, ignored: Sequence[str]) -> object:
     pickle = io.BytesIO(_small(file, member, checked) or b"")
-    value = Machine(pickle).run()
+    value = Machine(pickle, ignored).run()
     if pickle.read(1):
         raise FormatError("ME503", "its pickle ends before its member does")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, BinaryIO
 
@@ -19,7 +19,7 @@ _PROTOCOL = 1001
 _COUNT = struct.Struct("<q")
 
 
-def describe_stream(file: BinaryIO, name: str) -> FileContents:
+def describe_stream(file: BinaryIO, name: str, ignored: Sequence[str] = ()) -> FileContents:
     size = size_of(file)
     file.seek(0)
     magic, protocol, system = (Machine(file).run() for _ in range(3))
@@ -27,7 +27,7 @@ def describe_stream(file: BinaryIO, name: str) -> FileContents:
         raise FormatError("ME501", "not written by torch.save: its first numbers are others")
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise FormatError("ME503", "written by a big-endian machine, or does not say")
-    machine = Machine(file)
+    machine = Machine(file, ignored)
     pickled = machine.run()
     keys = Machine(file).run()
     extents = dict(_extents(file, keys, machine.storages, size))

@@ -8,7 +8,7 @@ that many bytes were read.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 from mapengine.formats.refusal import FormatError, shown
@@ -21,6 +21,7 @@ from mapengine.formats.torch_values import (
     named,
     storage_named_by,
 )
+from mapengine.specs import Unread
 
 MAX_BYTES = 128 * 2**20
 _MAX_OPCODES = 4_000_000  # about 38 for a tensor
@@ -31,12 +32,14 @@ _MAX_NAME = 256
 class Machine:
     """The stack, the stacks below its marks, and the memo of one pickle.
 
-    `storages` are those the pickle referred to, by key.
+    `storages` are those the pickle referred to, by key. Objects of the classes that are `ignored`
+    become `Unread`, whatever the pickle does to them: see `torch_values.named`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, ignored: Sequence[str] = ()) -> None:
         self.storages: dict[str, Storage] = {}
         self._file = file
+        self._ignored = ignored
         self._bytes_left = MAX_BYTES
         self._stack: list[Any] = []
         self._below: list[list[Any]] = []
@@ -160,6 +163,8 @@ class Machine:
 
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
+        if type(target) is Unread:
+            return
         if type(target) is not list:
             raise _malformed("it appends to something that is not a list")
         target.extend(items)
@@ -173,6 +178,8 @@ class Machine:
 
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
+        if type(target) is Unread:
+            return
         if type(target) is not dict or len(items) % 2:
             raise _malformed("it sets items of something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
@@ -197,7 +204,7 @@ class Machine:
 
     def push_named(self) -> None:
         module, name = self._line(), self._line()
-        self._stack.append(named(module, name))
+        self._stack.append(named(module, name, self._ignored))
 
     def push_storage(self) -> None:
         storage = storage_named_by(self._stack.pop())
@@ -207,12 +214,18 @@ class Machine:
 
     def call(self) -> None:
         arguments, function = self._stack.pop(), self._stack.pop()
+        if type(function) is Unread:
+            self._stack.append(function)
+            return
         if not isinstance(function, Function) or not isinstance(arguments, tuple):
             raise FormatError("ME504", "its pickle calls something that is no function")
         self._stack.append(function.call(arguments))
 
     def make(self) -> None:
         arguments, kind = self._stack.pop(), self._stack.pop()
+        if type(kind) is Unread:
+            self._stack.append(kind)
+            return
         if not isinstance(kind, NamespaceType) or arguments != ():
             raise FormatError("ME504", "its pickle makes an object that is no Namespace")
         self._stack.append(Namespace())
@@ -220,6 +233,8 @@ class Machine:
     def build(self) -> None:
         """Gives a Namespace its fields. A dict's attributes (`_metadata`) are not its contents."""
         state, target = self._stack.pop(), self._stack[-1]
+        if type(target) is Unread:
+            return
         if type(state) is not dict or type(target) not in (dict, Namespace):
             raise FormatError("ME504", "its pickle sets the state of something that has none")
         if type(target) is Namespace:

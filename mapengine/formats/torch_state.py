@@ -8,14 +8,14 @@ from typing import Any
 from mapengine.formats.refusal import FormatError, shown
 from mapengine.formats.shapes import checked_counts, checked_shape, is_count
 from mapengine.formats.torch_values import DTypeName, Namespace, PickledTensor, Storage
-from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, shared_spec
+from mapengine.specs import DTYPES, StoredTensor, TensorLocation, TensorSpec, Unread, shared_spec
 
 _MAX_DEPTH = 64
 _MAX_VALUES = 500_000  # tensors, dicts and plain values
 _MAX_TENSORS = 150_000  # the steps of one pickle make fewer that are not one tensor many times
 _MAX_TEXT = 2**25  # characters of joined keys and of strings; a large checkpoint has 10 million
 _DIGITS = 20  # of a number in a key, at the most
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = (str, int, float, bool, type(None), Unread)
 
 Extents = Mapping[str, tuple[int, int]]
 """Where the bytes of each storage lie: offset in the file and length, by storage key."""
@@ -148,5 +148,7 @@ def _joined(path: tuple[Any, ...]) -> str:
 
 
 def _kind(value: object) -> str:
+    if type(value) is Unread:
+        return shown(value.kind)
     names = {PickledTensor: "tensor", Storage: "storage"}
     return names.get(type(value), type(value).__name__)

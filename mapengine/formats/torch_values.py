@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mapengine.formats.refusal import FormatError, shown
 from mapengine.formats.shapes import is_count
-from mapengine.specs import DTYPES
+from mapengine.specs import DTYPES, Unread
 
+_BYTES = "_codecs.encode"  # how protocol 2 writes bytes
 _MAX_KEY = 40  # of a storage: a number, or where its bytes once stood in memory
-_RESAVE = "nothing was run; save the tensors alone, as torch.save(model.state_dict(), path)"
+_RESAVE = (
+    "nothing was run; name it under ignore.objects of the mapping if nothing of it is needed, or "
+    "save the tensors alone, as torch.save(model.state_dict(), path)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +71,31 @@ class Function:
     call: Callable[[tuple[Any, ...]], object]
 
 
-def named(module: str, name: str) -> object:
-    """The meaning of `module.name` in a state dict, or a `FormatError` that names it."""
+def named(module: str, name: str, ignored: Sequence[str] = ()) -> object:
+    """The meaning of `module.name` in a state dict, or a `FormatError` that names it.
+
+    What is `ignored` by its full name, or by the beginning of it that ends in a dot, is `Unread`.
+    No kind of tensor can be, but for numpy's arrays.
+    """
     full = f"{module}.{name}"
     if full in _GLOBALS:
         return _GLOBALS[full]
-    if full in _KINDS or (module == "torch" and name in _TORCH_KINDS):
+    is_kind = full in _KINDS or (module == "torch" and name in _TORCH_KINDS)
+    if is_ignored(full, ignored) and (not is_kind or _KINDS.get(full) == _ARRAYS):
+        return Unread(full)
+    if is_kind:
         kind = _KINDS.get(full) or f"tensors of type {full}"
         raise FormatError("ME506", f"{kind} are not supported ({full})")
     raise FormatError(
         "ME504", f"its pickle asks for {shown(full)}, not part of a state dict", _RESAVE
     )
+
+
+def is_ignored(full: str, ignored: Sequence[str]) -> bool:
+    """Whether a name is passed over. Bytes, which only objects hold, are with any of them."""
+    if full == _BYTES:
+        return bool(ignored)
+    return any(full == one or (one.endswith(".") and full.startswith(one)) for one in ignored)
 
 
 def storage_named_by(identity: object) -> Storage:
@@ -192,9 +210,10 @@ _GLOBALS: dict[str, object] = {
     **{f"torch.{name}": DTypeName(name) for name in DTYPES},
 }
 
+_ARRAYS = "numpy arrays"
 _KINDS = {
-    "numpy._core.multiarray._reconstruct": "numpy arrays",
-    "numpy.core.multiarray._reconstruct": "numpy arrays",
+    "numpy._core.multiarray._reconstruct": _ARRAYS,
+    "numpy.core.multiarray._reconstruct": _ARRAYS,
     "torch._tensor._rebuild_from_type_v2": "tensor subclasses",
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": "tensors of this device",
     "torch._utils._rebuild_meta_tensor_no_storage": "tensors on the meta device",

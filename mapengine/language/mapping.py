@@ -128,6 +128,8 @@ class Side:
     choices: tuple[tuple[SideLayout, ...], ...]
     ignore_tensors: tuple[KeyPattern, ...]
     ignore_config: tuple[ConfigPath, ...]
+    ignore_objects: tuple[str, ...]
+    """Classes in pickles, by full name; those that end in a dot stand for all below."""
     dtype: str | None
     root: str
     """Of all layouts that have none of their own: see `root_in`."""

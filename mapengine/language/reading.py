@@ -103,6 +103,7 @@ class _MappingReader(RuleReader):
                 self.path(text, (*path, "ignore", "config", i), below=True)
                 for i, text in enumerate(ignore.get("config", []))
             ),
+            ignore_objects=tuple(ignore.get("objects", ())),
             dtype=body.get("dtype"),
             root=body.get("root", ""),
             model=body.get("model"),

@@ -90,6 +90,12 @@ SIDE = object_of(
                     "Config keys, by path; an entry ending in a dot covers all below it.",
                     ["use_cache", "training."],
                 ),
+                "objects": list_of(
+                    text("A class by its full name; ending in a dot, all below it.", "numpy."),
+                    "Classes whose objects in torch files are passed over: nothing of them is made "
+                    "or run. Without this a file that holds one is refused.",
+                    ["numpy.", "megatron."],
+                ),
             },
             tensors=["rope.freqs"],
             config=["use_cache"],
