@@ -49,12 +49,11 @@ def take_inventory(
     problems: list[Problem] = []
     files: dict[str, FileContents] = {}
     configs: dict[str, Any] = {}
-    for name, found in describe_files(
-        folder, _tensor_files(side, names), follow_links, side.ignore_objects
-    ):
+    with_tensors = _tensor_files(side, names)
+    for name, found in describe_files(folder, with_tensors, follow_links, side.ignore_objects):
         with _collecting(problems, folder / name):
             files[name] = found()
-    for name in sorted(_config_files(mapping, side) & names - files.keys()):
+    for name in sorted(_config_files(mapping, side) & names - with_tensors):
         with _collecting(problems, folder / name):
             configs[name] = _read_config(folder / name, follow_links, side.ignore_objects)
     for name in sorted(names.intersection(mapping.files)):

@@ -173,8 +173,21 @@ def _size(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return arguments[0]
 
 
-def _malformed() -> FormatError:
-    return FormatError("ME503", "its pickle has a malformed tensor")
+def _set(arguments: tuple[Any, ...]) -> list[Any]:
+    if len(arguments) != 1 or type(arguments[0]) is not list:
+        raise _malformed("set")
+    return arguments[0]
+
+
+def _device(arguments: tuple[Any, ...]) -> str:
+    kind, *index = arguments or (None,)
+    if type(kind) is not str or not all(map(is_count, index)) or len(index) > 1:
+        raise _malformed("device")
+    return ":".join([kind, *map(str, index)])
+
+
+def _malformed(kind: str = "tensor") -> FormatError:
+    return FormatError("ME503", f"its pickle has a malformed {kind}")
 
 
 class DTypeName(str):
@@ -199,8 +212,10 @@ _STORAGES = {
 
 _GLOBALS: dict[str, object] = {
     "argparse.Namespace": NamespaceType(),
+    "__builtin__.set": Function(_set),
     "collections.OrderedDict": Function(_empty_dict),
     "torch.Size": Function(_size),
+    "torch.device": Function(_device),
     "torch._utils._rebuild_parameter": Function(_rebuild_parameter),
     "torch._utils._rebuild_tensor_v2": Function(_rebuild_tensor_v2),
     "torch._utils._rebuild_tensor_v3": Function(_rebuild_tensor_v3),

@@ -2,7 +2,7 @@
 
 import io
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
@@ -18,8 +18,10 @@ def saved(state: object, *, legacy: bool = False) -> bytes:
     return file.getvalue()
 
 
-def described(data: bytes, format_name: str = "torch", name: str = "x.pt") -> FileContents:
-    return FORMATS[format_name].describe(io.BytesIO(data), name)
+def described(
+    data: bytes, format_name: str = "torch", name: str = "x.pt", ignored: Sequence[str] = ()
+) -> FileContents:
+    return FORMATS[format_name].describe(io.BytesIO(data), name, ignored)
 
 
 def refusal(data: bytes, format_name: str = "torch") -> str:
