@@ -76,7 +76,8 @@ def evil(path):
          "ME502 {}: truncated: 0 bytes"),
         ("consolidated.01.pth", evil,
          "ME504 {}: its pickle asks for 'os.system', not part of a state dict\n"
-         "= nothing was run; save the tensors alone, as torch.save(model.state_dict(), path)"),
+         "= nothing was run; save the tensors alone, as torch.save(model.state_dict(), path); "
+         "or name it under ignore.objects of the mapping, and it is passed over"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_what_it_should_be(name, spoil, message):

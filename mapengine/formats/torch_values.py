@@ -12,10 +12,8 @@ from mapengine.specs import DTYPES, Unread
 
 _BYTES = "_codecs.encode"  # how protocol 2 writes bytes
 _MAX_KEY = 40  # of a storage: a number, or where its bytes once stood in memory
-_RESAVE = (
-    "nothing was run; name it under ignore.objects of the mapping if nothing of it is needed, or "
-    "save the tensors alone, as torch.save(model.state_dict(), path)"
-)
+_RESAVE = "nothing was run; save the tensors alone, as torch.save(model.state_dict(), path)"
+_PASS_OVER = f"{_RESAVE}; or name it under ignore.objects of the mapping, and it is passed over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +85,7 @@ def named(module: str, name: str, ignored: Sequence[str] = ()) -> object:
         kind = _KINDS.get(full) or f"tensors of type {full}"
         raise FormatError("ME506", f"{kind} are not supported ({full})")
     raise FormatError(
-        "ME504", f"its pickle asks for {shown(full)}, not part of a state dict", _RESAVE
+        "ME504", f"its pickle asks for {shown(full)}, not part of a state dict", _PASS_OVER
     )
 
 
