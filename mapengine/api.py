@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping as AnyMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,8 @@ class Job:
     With `adapter`, a folder of PEFT's, that is converted, and `source` is the model it was made
     for: nothing but its config is read, and it may be None where `values` say the sizes.
     `base_model` is what the new adapter's config names as its model.
+
+    With `select`, patterns of keys with `*`, those tensors alone are written, and no config.
     """
 
     mapping: PathLike | Mapping
@@ -90,6 +93,7 @@ class Job:
     adapter: PathLike | None = None
     base_model: str | None = None
     follow_links: bool = False
+    select: Sequence[str] = ()
 
     @property
     def folder(self) -> Location:
@@ -121,7 +125,7 @@ class Job:
         mine = None if known and self.preset not in first.presets else self.preset
         return (
             replace(self, mapping=first, values=ours, preset=mine, dtype=None, format=None,
-                    layout="+".join(chosen - last) or None, then=None),
+                    layout="+".join(chosen - last) or None, then=None, select=()),
             replace(self, mapping=second, values=theirs, preset=self.preset if known else None,
                     layout="+".join(chosen & last) or None, then=None,
                     reverse=self.then_reverse),
@@ -129,7 +133,7 @@ class Job:
 
     @property
     def options(self) -> Options:
-        return Options(self.format, self.max_shard_size)
+        return Options(self.format, self.max_shard_size, tuple(self.select))
 
     @property
     def chosen(self) -> Layout | None:
@@ -154,6 +158,8 @@ def _adapter_plan(job: Job, adapter: PathLike) -> Plan:
     if job.then is not None:
         help = "map it by one, and what comes of that by the other"
         raise PlanError(Problem("ME345", "an adapter goes by one mapping at a time", help=help))
+    if job.select:
+        raise PlanError(Problem("ME345", "an adapter is written whole, without `select`"))
     model = None if job.source is None else location(job.source)
     return plan_adapter(
         load(job.mapping), location(adapter), model, job.settings, job.chosen, job.read,

@@ -36,6 +36,7 @@ def _job_dict(job: Job) -> dict[str, Any]:
         if told[name] is not None:
             told[name] = load(told[name]).document.file
     paths = {n: _whole(told[n]) for n in _PATHS if told[n] is not None}
+    told["select"] = list(told["select"])
     return {**told, **paths, "values": dict(told["values"] or {})}
 
 
@@ -85,6 +86,8 @@ def _fits(value: Any, kinds: str) -> bool:
         return kinds == "bool"
     if isinstance(value, int):
         return kinds == "int"
+    if isinstance(value, list):
+        return "Sequence" in kinds and all(isinstance(one, str) for one in value)
     if isinstance(value, dict):
         return "AnyMapping" in kinds
     return isinstance(value, str) and ("str" in kinds or "PathLike" in kinds)

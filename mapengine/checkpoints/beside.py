@@ -121,6 +121,7 @@ def _made_by(plan: Plan) -> dict[str, Any]:
             "format": plan.format,
             "max_shard_size": plan.options.max_shard_size,
             "preset": settings.preset,
+            "select": list(plan.options.select),
             "set": dict(settings.values),
         },
     }

@@ -57,6 +57,7 @@ def _options(plan: Plan) -> Any:
         settings.dtype,
         plan.format,
         plan.options.max_shard_size,
+        plan.options.select,
         settings.preset,
         dict(settings.values),
     ]

@@ -109,6 +109,12 @@ TENSORS = {
         "ME317 rules[0].dtype: a.0 is bfloat16 in model.safetensors, not float32",
         "Is it the checkpoint of this mapping? Else give the other form a layout of its own.",
     ),
+    "ME318": Code(
+        "nothing to select",
+        "No tensor that would be written has a key that fits what `--select` says.",
+        "ME318 no tensor that would be written is called model.layers.9.*",
+        "Keys are those of the output; `mapengine plan` shows them. `*` stands for any text.",
+    ),
     "ME320": Code(
         "does not come back",
         "The proof took the example forward and back, and an element, or a config value, is lost, "

@@ -124,6 +124,9 @@ _ADAPTER_OPTIONS = (
 _WRITING_OPTIONS = (
     click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
                  help="The format of the files written.  [default: as the mapping says]"),
+    click.option("--select", multiple=True, metavar="KEYS",
+                 help="Write these tensors alone, `*` for any text in a key; no config. May be "
+                      "given again."),
     click.option("--max-shard-size", default="5GB", show_default=True, callback=_size,
                  help="The most that one file holds; 1GB is 10⁹ bytes."),
     MEMORY,
@@ -163,4 +166,5 @@ def make_job(source: Location | None, given: dict[str, Any]) -> Job:
         load(given["mapping"]), source, given["values"], given["preset"], given["dtype"],
         given["layout"], given["format_"], given["max_shard_size"], given["reverse"],
         given["then"], given["then_reverse"], adapter, base_model, given["follow_links"],
+        given.get("select", ()),
     )  # fmt: skip

@@ -28,6 +28,7 @@ from mapengine.planning.left_out import LeftOut
 from mapengine.planning.lints import one_way
 from mapengine.planning.lowering import Lowered, lower
 from mapengine.planning.pieces import working_bytes
+from mapengine.planning.selection import selected
 from mapengine.planning.sharding import index_name, is_inside, shard_names, with_objects
 from mapengine.specs import CARD, DTYPES, RECEIPT, FileContents, TensorSpec, is_plain_name
 from mapengine.views import Lazy, Mapped
@@ -39,10 +40,14 @@ PLANNED = 2000
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the output is cut and stored. Sizes are in bytes."""
+    """What of the output is written, how it is cut and stored. Sizes are in bytes.
+
+    With `select`, patterns of keys, those tensors are written, and no config, since it is no model.
+    """
 
     format: str | None = None
     max_shard_size: int = DEFAULT_SHARD_SIZE
+    select: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ class Plan(Displayed):
     @property
     def configs(self) -> AnyMapping[str, AnyMapping[str, Any]]:
         """Those with a file of their own."""
+        if self.options.select:
+            return {}
         return {k: v for k, v in self.binding.configs.items() if not is_inside(k)}
 
     @property
@@ -137,13 +144,13 @@ class Plan(Displayed):
     @property
     def companions(self) -> list[str]:
         """Files carried over as they are: those the mapping names that lie beside the source."""
-        there = self.binding.names.inventory.names
+        there = self.binding.names.inventory.names if not self.options.select else ()
         return [name for name in self.mapping.files if name in there and name not in self.configs]
 
     @property
     def model(self) -> str | None:
         """The model class of transformers that opens what is written, if one does."""
-        return self.binding.write.model
+        return None if self.options.select else self.binding.write.model
 
     @property
     def card(self) -> str | None:
@@ -206,6 +213,7 @@ class Plan(Displayed):
             "format": self.format,
             "shards": [[s.name, [(t.key, str(t.spec)) for t in s.tensors]] for s in self.shards],
             "configs": self.binding.configs,
+            "select": self.options.select,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -222,10 +230,11 @@ def make_plan(binding: Binding, options: Options | None = None, after: Plan | No
         PlannedTensor(key, as_written(content, written, rule), rule, rank)
         for (key, rank), content, rule in lowered.made
     ]
+    tensors = selected(tensors, options.select, binding.write.root_in(binding.layout))
     format, shards = shard_names(tensors, binding, options.format, options.max_shard_size)
     files = {f.name: binding.names.inventory.files[f.name] for f in binding.files}
     stored = {name: file for name, file in files.items() if isinstance(file, FileContents)}
-    inside = {name: v for name, v in binding.configs.items() if is_inside(name)}
+    inside = {n: v for n, v in binding.configs.items() if is_inside(n) and not options.select}
     cut = tuple(Shard(*shard) for shard in with_objects(shards, inside, binding.write))
     left_out = (*(after.left_out if after else ()), *lowered.left_out)
     plan = Plan(binding, format, cut, options, after.stored if after else stored, left_out, after)

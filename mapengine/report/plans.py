@@ -121,11 +121,19 @@ def totals(plan: Plan, working_memory: int) -> list[str]:
         f"{count} tensors · {size_text(plan.bytes_read)} read · "
         f"{size_text(plan.bytes_written)} written · {shards} · "
         f"working memory at most {size_text(working_memory)}",
-        f"also: {', '.join(files)}",
+        *([f"also: {', '.join(files)}"] if files else ()),
         *checked,
         *cut,
-        "every source tensor is used, every target tensor is made once",
+        _last_word(plan),
     ]
+
+
+def _last_word(plan: Plan) -> str:
+    if plan.options.select:
+        return (
+            f"a selection ({', '.join(plan.options.select)}), without a config: no model opens it"
+        )
+    return "every source tensor is used, every target tensor is made once"
 
 
 def _folded(said: str, plan: Plan, unchecked: bool) -> list[str]:

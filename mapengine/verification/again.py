@@ -57,7 +57,8 @@ def _planned(told: Told, options: Any, source: SourceFolder) -> Plan:
     binding = choose_layout(
         told.mapping, inventory, settings, frozenset(told.layout), told.read
     )  # fmt: skip
-    return make_plan(binding, Options(options.get("format"), options["max_shard_size"]))
+    select = tuple(options.get("select", ()))
+    return make_plan(binding, Options(options.get("format"), options["max_shard_size"], select))
 
 
 def _differences(plan: Plan, source: SourceFolder, subject: Subject) -> Iterator[Problem]:

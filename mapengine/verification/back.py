@@ -18,7 +18,7 @@ from mapengine.planning.lints import irreversible
 from mapengine.planning.plan import make_plan
 from mapengine.specs import ADAPTER_CONFIG, RECEIPT
 from mapengine.verification.check import Check
-from mapengine.verification.subject import Subject
+from mapengine.verification.subject import SELECTION, Subject
 
 _NAME = "every tensor and config key fits the mapping, the other way round"
 
@@ -27,6 +27,8 @@ def check_back(subject: Subject) -> Check:
     """Plans the opposite of the run that wrote the folder: keys, shapes and config must all fit."""
     if ADAPTER_CONFIG in subject.folder.names:
         return Check(_NAME, skipped="it is an adapter, and no checkpoint")
+    if subject.is_selection:
+        return Check(_NAME, skipped=SELECTION)
     if RECEIPT not in subject.folder.names:
         return Check(_NAME, skipped=f"there is no {RECEIPT}; mapengine did not write this folder")
     try:

@@ -28,6 +28,8 @@ _DTYPE_WORDS = ("dtype", "torch_dtype")
 def check_config(subject: Subject) -> Check:
     """config.json loads, names a class that is known, and the dtype that the tensors are."""
     name = "config.json says what transformers needs"
+    if subject.is_selection:
+        return Check(name, skipped=subject.unreadable)
     if not subject.roots and not subject.parts and CONFIG not in subject.folder.names:
         return Check(name, skipped=subject.unreadable)
     if isinstance(subject.config, Problem):

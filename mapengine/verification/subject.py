@@ -17,6 +17,7 @@ from mapengine.verification.oracle import fields, load_config, meta_model, model
 
 CONFIG = "config.json"
 SINGLES = ("model.safetensors", "pytorch_model.bin")
+SELECTION = "it is a selection of tensors, and no model"
 ROOTS = tuple(name for one in SINGLES for name in (one, f"{one}.index.json"))
 """What `from_pretrained` looks for, in its order; the first that is there is loaded."""
 _MANY = {"layer": 1_000, "depth": 1_000, "expert": 20_000, "label": 1_000_000}
@@ -67,6 +68,8 @@ class Subject:
     @property
     def unreadable(self) -> str:
         """Why the model checks cannot be asked, or nothing."""
+        if self.is_selection:
+            return SELECTION
         if not self.roots and not self.parts:
             return "the tensor files are not named as transformers names them"
         if not self.shards or not set(self.shards) <= self.folder.files.keys():
@@ -98,14 +101,25 @@ class Subject:
     @cached_property
     def meant_for(self) -> str | None:
         """The model class that the mapping in the receipt names, if it does."""
+        mapping = self._receipt.get("mapping")
+        return mapping.get("model") if isinstance(mapping, dict) else None
+
+    @property
+    def is_selection(self) -> bool:
+        """Whether the receipt says that some of the tensors were asked for alone."""
+        options = self._receipt.get("options")
+        return bool(options.get("select")) if isinstance(options, dict) else False
+
+    @cached_property
+    def _receipt(self) -> dict[str, Any]:
+        """The receipt as it stands; empty where there is no good one, which its own check tells."""
         if RECEIPT not in self.folder.names:
-            return None
+            return {}
         try:
             receipt = self.folder.read_json(RECEIPT)
         except MapengineError:
-            return None  # its own check tells
-        mapping = receipt.get("mapping") if isinstance(receipt, dict) else None
-        return mapping.get("model") if isinstance(mapping, dict) else None
+            return {}
+        return receipt if isinstance(receipt, dict) else {}
 
     @cached_property
     def config(self) -> Any:
