@@ -298,11 +298,11 @@ def prove(mapping: PathLike | Mapping) -> Proof:
 
 
 def notes(mapping: PathLike | Mapping) -> Problems:
-    """What has no way back, and what no shape can see: no mistakes by themselves."""
-    from mapengine.planning.lints import irreversible, unseen
+    """What has no way back, what no shape can see, what is of no use: no mistakes by themselves."""
+    from mapengine.planning.lints import irreversible, unseen, useless
 
     loaded = load(mapping)
-    return Problems([*irreversible(loaded), *unseen(loaded)])
+    return Problems([*irreversible(loaded), *unseen(loaded), *useless(loaded)])
 
 
 def explain(job: Job, name: str) -> list[Explained]:

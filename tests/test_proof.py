@@ -242,7 +242,7 @@ example: {n: 2}
     ]  # fmt: skip
 
 
-def test_what_must_be_set_on_the_way_back_is_noted(tmp_path):
+def test_what_must_be_set_on_the_way_back_is_noted_and_what_no_one_asks_for(tmp_path):
     text = """\
 presets: {small: {sizes: [1, 2]}}
 config:
@@ -271,6 +271,8 @@ example: {read: 3, only: 1, lost: 2, sizes: [1, 2], rows: 2, stands_in: 2}
         ("ME331", "config.rows",
          "rows is in no file, and has no default: to reverse, it must be set",
          "--set rows=VALUE"),
+        ("ME336", "config.unused",
+         "unused is of no use: no side has it, and nothing asks for it", ""),
     ]  # fmt: skip
 
 

@@ -175,4 +175,12 @@ TENSORS = {
         "Choose the example's values so that the condition holds, where that can be.",
         note=True,
     ),
+    "ME336": Code(
+        "a field of no use",
+        "A config field has a place on neither side, and no expression, shape or op asks for it.",
+        "config: {hidden: hidden, layers: layers, heads: heads, head_dim: {compute: hidden // "
+        "heads}}",
+        "Leave it out, or ask for it: perhaps a rule says the same in other words.",
+        note=True,
+    ),
 }

@@ -58,6 +58,15 @@ def unseen(mapping: Mapping) -> Iterator[Problem]:
     yield from _swaps(mapping)
 
 
+def useless(mapping: Mapping) -> Iterator[Problem]:
+    """Fields with no place on either side that nothing asks for: one was meant to, perhaps."""
+    named = mapping.named()
+    for field in mapping.fields.values():
+        if field.name not in named and not any(one.entries for one in field.places.values()):
+            message = f"{field.name} is of no use: no side has it, and nothing asks for it"
+            yield Problem("ME336", message, field.where, f"config.{field.name}")
+
+
 def untried(mapping: Mapping, tried: Container[str]) -> Iterator[Problem]:
     """Rules, by path not among those `tried`, that the example says nothing of."""
     for rule in mapping.rules:

@@ -5,12 +5,10 @@ A mistake may be of no account to a config that is right, and let a wrong one th
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,10 @@ from safetensors.torch import load_file, save_file
 from mapengine import api
 from mapengine.binding.config_values import leaves, look_up, put
 from mapengine.errors import MapengineError
+from mapengine.language.mapping import TENSOR_FILE
 from mapengine.language.patterns import KeyPattern
+
+Steps = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -40,50 +41,17 @@ class Altered:
 
 def altered(job: api.Job, ignored: Mapping[str, list[str]], folder: Path) -> Iterator[Altered]:
     """All that one word makes of the source of a job, and one more key of those `ignored`."""
-    source, numbers = Path(job.source), itertools.count()
+    source = Path(job.source)
     folder.mkdir()
-
-    def with_other(path: Path, write: Callable[[Path], object]) -> Altered:
-        there = folder / str(next(numbers))
+    for i, (path, value) in enumerate(_files(job, ignored)):
+        there = folder / str(i)
         there.mkdir()
         for file in source.iterdir():
-            if file != path:
+            if file.name != path.name:
                 (there / file.name).symlink_to(file.resolve())
-        write(there / path.name)
+        _write(there / path.name, value)
         changed = replace(job, source=there, follow_links=True)
-        return Altered(job.mapping.example, changed, _planned(changed))
-
-    for path in sorted(source.glob("*.json")):
-        if path.name != "mapengine.json" and ".index." not in path.name:
-            config = json.loads(path.read_text())
-            for other in _others(config, ignored.get("config", [])):
-                yield with_other(path, partial(_write_config, other))
-    tensors = [path for path in sorted(source.iterdir()) if path.suffix in (".safetensors", *TORCH)]
-    for key in ignored.get("tensors", []):
-        yield with_other(tensors[0], partial(_write_tensors, tensors[0], _filled(key, job.mapping)))
-
-
-def _write_config(config: Any, path: Path) -> None:
-    path.write_text(json.dumps(config))
-
-
-def _write_tensors(before: Path, key: str, path: Path) -> None:
-    more = torch.ones(2)
-    if path.suffix == ".safetensors":
-        save_file(load_file(before) | {key: more}, path)
-        return
-    state = torch.load(before, weights_only=True)
-    put(state, key.split("/"), more)
-    torch.save(state, path)
-
-
-def _filled(key: str, mapping: Any) -> str:
-    """A key that an entry of `ignore` stands for."""
-    first = {
-        name: dim[0] if isinstance(dim, list | tuple) else 0 for name, dim in mapping.dims.items()
-    }
-    filled = KeyPattern.parse(key).fill({**first, **mapping.example})
-    return filled + "x" if filled.endswith(".") else filled
+        yield Altered(job.mapping.example, changed, _planned(changed))
 
 
 def _planned(job: api.Job) -> Any:
@@ -95,18 +63,73 @@ def _planned(job: api.Job) -> Any:
     return plan.configs, objects, {one.key: one.content.spec for one in plan.tensors}
 
 
-def _others(config: Any, ignored: list[str]) -> Iterator[Any]:
-    for steps in leaves(config):
-        value = look_up(config, steps)
-        if value != (other := _other(value)):
-            yield _with(config, steps, other)
-        gone = deepcopy(config)
+def _files(job: api.Job, ignored: Mapping[str, list[str]]) -> Iterator[tuple[Path, Any]]:
+    """Every file of a source as it might be instead."""
+    mapping, reverse = job.mapping, job.reverse
+    side = mapping.sides["target" if reverse else "source"]
+    layout = api.example_layout(mapping, frozenset(job.layout.split("+")) if job.layout else None)
+    config, root = side.config_file(layout), side.root_in(layout)
+    files = {path: _read(path) for path in sorted(Path(job.source).iterdir())}
+    files.pop(Path(job.source, "mapengine.json"), None)
+    tensors = [path for path in files if path.suffix in (".safetensors", *TORCH)]
+    words = ignored.get("config", [])
+    for path, value in files.items():
+        if path.suffix in (".json", *TORCH) and ".index." not in path.name:
+            at = config.at if config and config.file in (path.name, TENSOR_FILE) else None
+            yield from ((path, one) for one in _others(value, words, at))
+    for path in {Path(job.source, word[:-1]) for word in words if word.endswith(":")}:
+        at = config.at if config and config.file == path.name else ()
+        yield path, _with(files.get(path, {}), (*at, "left_over"), "x")
+    for key in ignored.get("tensors", []):
+        key = root + _filled(key, mapping)
+        steps = (key,) if tensors[0].suffix == ".safetensors" else tuple(key.split("/"))
+        yield tensors[0], _with(files[tensors[0]], steps, torch.ones(2))
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    if path.suffix in TORCH:
+        return torch.load(path, weights_only=True)
+    return json.loads(path.read_text()) if path.suffix == ".json" else None
+
+
+def _write(path: Path, value: Any) -> None:
+    if path.suffix == ".safetensors":
+        save_file(value, path)
+    elif path.suffix in TORCH:
+        torch.save(value, path)
+    else:
+        path.write_text(json.dumps(value))
+
+
+def _filled(key: str, mapping: Any) -> str:
+    """A key that an entry of `ignore` stands for."""
+    first = {
+        name: size[0] if isinstance(size, list | tuple) else 0
+        for name, size in mapping.dims.items()
+    }
+    filled = KeyPattern.parse(key).fill({**first, **mapping.example})
+    return filled + "x" if filled.endswith(".") else filled
+
+
+def _others(value: Any, ignored: list[str], at: Steps | None) -> Iterator[Any]:
+    """A file's object with one value another or gone, or one that is ignored in the config `at`."""
+    for steps in leaves(value):
+        was = look_up(value, steps)
+        if isinstance(was, torch.Tensor):
+            continue
+        if was != (other := _other(was)):
+            yield _with(value, steps, other)
+        gone = deepcopy(value)
         del look_up(gone, steps[:-1])[steps[-1]]
         yield gone
+    if at is None:
+        return
     for word in ignored:
-        steps = tuple(word.rstrip(".").split("."))
-        if ":" not in word and isinstance(look_up(config, steps[:-1]), dict):
-            yield _with(config, steps, {"x": 1} if word.endswith(".") else "x")
+        steps = (*at, *word.rstrip(".").split("."))
+        if ":" not in word and isinstance(look_up(value, steps[:-1]), dict):
+            yield _with(value, steps, {"x": 1} if word.endswith(".") else "x")
 
 
 def _other(value: Any) -> Any:
@@ -122,7 +145,7 @@ def _other(value: Any) -> Any:
     return "x"
 
 
-def _with(config: Any, steps: tuple[str, ...], value: Any) -> Any:
-    changed = deepcopy(config)
-    put(changed, steps, value)
+def _with(value: Any, steps: Steps, new: Any) -> Any:
+    changed = deepcopy(value)
+    put(changed, steps, new)
     return changed
