@@ -104,12 +104,14 @@ def _swapped(
     (s1, t1), (s2, t2) = _sides_of(one), _sides_of(other)
     if len(s1) != len(s2) or len(t1) != len(t2):
         return
-    swapped = [*rules]
-    swapped[i : i + 2] = [_written(_joined(s2, t1), body), _written(_joined(s1, t2), after)]
-    yield path, f"sources of {one} and {other} swapped", swapped
-    swapped = [*rules]
-    swapped[i : i + 2] = [_written(_joined(s1, t2), body), _written(_joined(s2, t1), after)]
-    yield path, f"targets of {one} and {other} swapped", swapped
+    if s1 != s2:
+        swapped = [*rules]
+        swapped[i : i + 2] = [_written(_joined(s2, t1), body), _written(_joined(s1, t2), after)]
+        yield path, f"sources of {one} and {other} swapped", swapped
+    if s1 or body != after:  # else the two constants only change places
+        swapped = [*rules]
+        swapped[i : i + 2] = [_written(_joined(s1, t2), body), _written(_joined(s2, t1), after)]
+        yield path, f"targets of {one} and {other} swapped", swapped
 
 
 def _bodies(body: dict[str, Any], names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
