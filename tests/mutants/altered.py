@@ -19,8 +19,10 @@ from safetensors.torch import load_file, save_file
 from mapengine import api
 from mapengine.binding.config_values import leaves, look_up, put
 from mapengine.errors import MapengineError
+from mapengine.language.document import read_document
 from mapengine.language.mapping import TENSOR_FILE
-from mapengine.language.patterns import KeyPattern
+from mapengine.language.patterns import KeyPattern, PatternError
+from mapengine.specs import CONFIG_SUFFIXES
 
 Steps = tuple[str, ...]
 
@@ -74,14 +76,16 @@ def _files(job: api.Job, ignored: Mapping[str, list[str]]) -> Iterator[tuple[Pat
     tensors = [path for path in files if path.suffix in (".safetensors", *TORCH)]
     words = ignored.get("config", [])
     for path, value in files.items():
-        if path.suffix in (".json", *TORCH) and ".index." not in path.name:
+        if path.suffix in (*CONFIG_SUFFIXES, *TORCH) and ".index." not in path.name:
             at = config.at if config and config.file in (path.name, TENSOR_FILE) else None
             yield from ((path, one) for one in _others(value, words, at))
     for path in {Path(job.source, word[:-1]) for word in words if word.endswith(":")}:
         at = config.at if config and config.file == path.name else ()
         yield path, _with(files.get(path, {}), (*at, "left_over"), "x")
-    for key in ignored.get("tensors", []):
-        key = root + _filled(key, mapping)
+    for entry in ignored.get("tensors", []):
+        if (filled := _filled(entry, mapping)) is None:
+            continue
+        key = root + filled
         steps = (key,) if tensors[0].suffix == ".safetensors" else tuple(key.split("/"))
         yield tensors[0], _with(files[tensors[0]], steps, torch.ones(2))
 
@@ -91,7 +95,9 @@ def _read(path: Path) -> Any:
         return load_file(path)
     if path.suffix in TORCH:
         return torch.load(path, weights_only=True)
-    return json.loads(path.read_text()) if path.suffix == ".json" else None
+    if path.suffix in CONFIG_SUFFIXES:
+        return read_document(path.read_text(encoding="utf-8"), path.name).data
+    return None
 
 
 def _write(path: Path, value: Any) -> None:
@@ -100,16 +106,19 @@ def _write(path: Path, value: Any) -> None:
     elif path.suffix in TORCH:
         torch.save(value, path)
     else:
-        path.write_text(json.dumps(value))
+        path.write_text(json.dumps(value), encoding="utf-8")  # which is YAML too
 
 
-def _filled(key: str, mapping: Any) -> str:
-    """A key that an entry of `ignore` stands for."""
+def _filled(key: str, mapping: Any) -> str | None:
+    """A key that an entry of `ignore` stands for; None if the example alone does not tell."""
     first = {
         name: size[0] if isinstance(size, list | tuple) else 0
         for name, size in mapping.dims.items()
     }
-    filled = KeyPattern.parse(key).fill({**first, **mapping.example})
+    try:
+        filled = KeyPattern.parse(key).fill({**first, **mapping.example})
+    except PatternError:
+        return None
     return filled + "x" if filled.endswith(".") else filled
 
 
