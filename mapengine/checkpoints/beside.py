@@ -17,7 +17,7 @@ from mapengine.checkpoints.place import Place
 from mapengine.planning.plan import Plan
 from mapengine.specs import RECEIPT
 
-RECEIPT_VERSION = "1.0"
+RECEIPT_VERSION = "1.1"
 
 
 def write_beside(
@@ -42,13 +42,15 @@ def _sizes(place: Place) -> dict[str, int]:
 
 
 def _sha256(place: Place) -> dict[str, Any]:
-    """What was noted of the shards, and the digests of the files beside them."""
+    """What was noted of the shards, and the digests of the files beside them.
+
+    Those of tensors by file too: the files of ranks hold the same keys.
+    """
     of_shards = {name: one.sha256 for name, one in place.made.items() if one.sha256}
     others = [path for path in sorted(place.new.iterdir()) if path.name not in of_shards]
     files = {path.name: _file_hash(path) for path in others}
     files |= {name: one["file"] for name, one in of_shards.items()}
-    tensors = [one["tensors"] for one in of_shards.values()]
-    return {"files": files, "tensors": {k: digest for one in tensors for k, digest in one.items()}}
+    return {"files": files, "tensors": {name: one["tensors"] for name, one in of_shards.items()}}
 
 
 def _file_hash(path: Path) -> str:

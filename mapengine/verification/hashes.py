@@ -25,7 +25,7 @@ def hash_problems(subject: Subject, told: Any) -> list[Problem]:
     return [
         problem
         for name, one in zip(names, found, strict=True)
-        for problem in _differences(name, one, files, tensors)
+        for problem in _differences(name, one, files[name], tensors.get(name))
     ]
 
 
@@ -39,13 +39,15 @@ def _hashed(subject: Subject, name: str) -> Mapping[str, Any]:
         return hashes(opened, ranges)
 
 
-def _differences(
-    name: str, found: Mapping[str, Any], files: Mapping[str, Any], tensors: Mapping[str, Any]
-) -> Iterator[Problem]:
-    """The tensors of a file that are others, or the file where it is none of them."""
-    if found["file"] == files[name]:
+def _differences(name: str, found: Mapping[str, Any], file: Any, tensors: Any) -> Iterator[Problem]:
+    """The tensors of a file that are others, or the file where it is none of them.
+
+    Receipts of version 1.0 do not say which file a tensor is in; then it is the file.
+    """
+    if found["file"] == file:
         return
-    other = [key for key, digest in found["tensors"].items() if tensors.get(key) != digest]
+    told = tensors if isinstance(tensors, dict) else found["tensors"]
+    other = [key for key, digest in found["tensors"].items() if told.get(key) != digest]
     for key in other[:_SHOWN]:
         yield Problem("ME714", f"{key} in {name} is not what was written", help=_HELP)
     if len(other) > _SHOWN:

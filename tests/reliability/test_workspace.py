@@ -9,7 +9,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from mapengine import api
 from mapengine.checkpoints import execute, publishing, shards, storage
@@ -329,12 +330,13 @@ def test_the_receipt_has_the_hashes_and_verify_goes_by_them(folder):
     assert told["files"] == {
         name: hashlib.sha256(Path("out", name).read_bytes()).hexdigest() for name in names
     }
-    tensors = {k: v for n in names if n.endswith("rs") for k, v in load_file(f"out/{n}").items()}
-    import torch
-
     assert told["tensors"] == {
-        key: hashlib.sha256(one.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
-        for key, one in tensors.items()
+        name: {
+            key: hashlib.sha256(one.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+            for key, one in load_file(f"out/{name}").items()
+        }
+        for name in names
+        if name.endswith("rs")
     }
     assert [c.detail for c in mapengine.verify("out", load=False) if "receipt" in c.name] == [
         f"{len(names)} files, and the SHA-256"
@@ -346,6 +348,32 @@ def test_the_receipt_has_the_hashes_and_verify_goes_by_them(folder):
     (check,) = (c for c in mapengine.verify("out", load=False) if "receipt" in c.name)
     (problem,) = check.findings
     assert problem.code == "ME714" and shard.name in problem.message
+
+
+RANKS = """\
+mapengine: 1
+name: ranks
+source: {tensors: "rank.{rank}.pt"}
+target: {tensors: model.safetensors}
+dims: {rank: 2}
+tensors: [w: {ops: [{concat: {over: rank, dim: 0}}]}]
+"""
+
+
+def test_of_files_with_the_same_keys_the_receipt_has_the_hashes_of_each(folder):
+    import mapengine
+
+    Path("ranks.yaml").write_text(RANKS)
+    Path("whole").mkdir()
+    save_file({"w": torch.arange(4.0)}, "whole/model.safetensors")
+    api.run(api.Job("ranks.yaml", "whole", reverse=True), "out", hash=True)
+    told = json.loads(Path("out/mapengine.json").read_text())["sha256"]["tensors"]
+    assert told.keys() == {"rank.0.pt", "rank.1.pt"}
+    assert told["rank.0.pt"]["w"] != told["rank.1.pt"]["w"]
+    path = Path("out/rank.1.pt")
+    path.write_bytes(path.read_bytes().replace(b"\0\0\x40\x40", b"\0\0\x41\x40"))
+    (check,) = (c for c in mapengine.verify("out", load=False) if "receipt" in c.name)
+    assert [p.message for p in check.findings] == ["w in rank.1.pt is not what was written"]
 
 
 def test_a_run_that_goes_on_has_all_hashes():
