@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 FORMAT ?= full
 DEMO := mixtral-example
 
-.PHONY: demo test lint docs bench crash fuzz mutants golden clean
+.PHONY: demo test lint docs bench crash soak fuzz mutants golden clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -35,6 +35,11 @@ crash: $(VENV)/.installed-dev
 	$(BIN)/python tests/reliability/crash_sweep.py
 	$(BIN)/python tests/reliability/random_kills.py --kills 1000
 	$(BIN)/python tests/reliability/power_cuts.py --cuts 200
+
+# Random mappings on random checkpoints, killed at random, taken there and back; what fails is kept.
+SOAK_MINUTES ?= 10
+soak: $(VENV)/.installed-dev
+	$(BIN)/python tests/reliability/soak.py --minutes $(SOAK_MINUTES)
 
 # Inputs at random to every reader, each as long as the others; what crashes one is kept.
 FUZZ_MINUTES ?= 10
