@@ -222,7 +222,7 @@ example: {a: 2, b: eight, c: 6}
 def test_what_no_shape_can_see_is_noted(tmp_path):
     text = """\
 config: {n: n}
-dims: {w: [gate, up], i: n}
+dims: {w: [gate, up]}
 tensors:
   - a, b -> ab: {shape: [n, 3], ops: [{concat: {dim: 0}}]}
   - c, d -> cd: {shape: [[n, 3], [1, 3]], ops: [{concat: {dim: 0, sizes: [n, 1]}}]}
@@ -274,6 +274,38 @@ example: {read: 3, only: 1, lost: 2, sizes: [1, 2], rows: 2, stands_in: 2}
         ("ME336", "config.unused",
          "unused is of no use: no side has it, and nothing asks for it", ""),
     ]  # fmt: skip
+
+
+USELESS = """\
+mapengine: 1
+name: m
+source:
+  config: params.json
+  tensors: "r{rank}.pt"
+  ignore: {config: [n.rows, n., old, "old.json:"]}
+target:
+  config: config.json
+  tensors: m.safetensors
+  ignore: {config: ["generation.json:", rows, date]}
+config:
+  rows: {source: n.rows, target: rows}
+  eos: {target: [eos, "generation.json:eos"], default: 2}
+dims: {layer: 2, kind: [weight, bias], part: [a, b], rank: 2}
+tensors:
+  - w.{layer} -> w.{layer}.{part}: {shape: [rows], ops: [same: {over: rank}, copy: {into: part}]}
+example: {rows: 3}
+"""
+
+
+def test_what_could_be_left_out_is_noted(tmp_path):
+    path = tmp_path / "m.yaml"
+    path.write_text(USELESS)
+    assert [(n.where.line, n.message) for n in api.notes(path) if n.code == "ME336"] == [
+        (14, "kind is of no use: it is in no key and no file, and no op takes it"),
+        (6, "n.rows need not be ignored: a field reads it"),
+        (6, "old.json: need not be ignored: nothing is read of that file"),
+        (10, "rows need not be ignored: a field reads it"),
+    ]
 
 
 def test_what_is_wrong_on_the_way_back_is_said_to_be(tmp_path):

@@ -176,8 +176,10 @@ TENSORS = {
         note=True,
     ),
     "ME336": Code(
-        "a field of no use",
-        "A config field has a place on neither side, and no expression, shape or op asks for it.",
+        "something of no use",
+        "A config field has a place on neither side, and no expression, shape or op asks for it; "
+        "or an index of `dims` is in no key and no file; or `ignore` names a path that a field "
+        "reads, or a file of which nothing is read.",
         "config: {hidden: hidden, layers: layers, heads: heads, head_dim: {compute: hidden // "
         "heads}}",
         "Leave it out, or ask for it: perhaps a rule says the same in other words.",

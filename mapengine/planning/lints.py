@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from mapengine.errors import Problem
 from mapengine.language.expression_syntax import CONFIG_QUESTIONS
 from mapengine.language.expressions import Expression
-from mapengine.language.mapping import Mapping, OpCall, Rule
+from mapengine.language.mapping import Mapping, OpCall, Rule, Side
 from mapengine.ops import OPS
 from mapengine.planning.sharding import can_be_written
 
@@ -59,12 +59,50 @@ def unseen(mapping: Mapping) -> Iterator[Problem]:
 
 
 def useless(mapping: Mapping) -> Iterator[Problem]:
-    """Fields with no place on either side that nothing asks for: one was meant to, perhaps."""
+    """What could as well be left out: something else was meant, perhaps."""
     named = mapping.named()
     for field in mapping.fields.values():
         if field.name not in named and not any(one.entries for one in field.places.values()):
             message = f"{field.name} is of no use: no side has it, and nothing asks for it"
             yield Problem("ME336", message, field.where, f"config.{field.name}")
+    used = named | _indices(mapping)
+    for index in (one for one in mapping.dims if one not in used):
+        where = mapping.document.where_key(("dims", index))
+        message = f"{index} is of no use: it is in no key and no file, and no op takes it"
+        yield Problem("ME336", message, where, f"dims.{index}")
+    for side in (mapping.source, mapping.target):
+        yield from _ignored_in_vain(mapping, side)
+
+
+def _indices(mapping: Mapping) -> frozenset[str]:
+    """What fans, files and lists name as their index."""
+    found = {field.each for field in mapping.fields.values() if field.each}
+    for rule in mapping.rules:
+        for call in rule.ops:
+            found |= {call.arguments[word] for word in ("into", "over") if word in call.arguments}
+    for side in (mapping.source, mapping.target):
+        for layout in side.layouts():
+            for file in side.files(layout):
+                found |= file.pattern.names | (file.prefix.names if file.prefix else frozenset())
+        found |= {name for pattern in side.ignore_tensors for name in pattern.names}
+    return frozenset(found)
+
+
+def _ignored_in_vain(mapping: Mapping, side: Side) -> Iterator[Problem]:
+    """Config paths that are ignored, though a field reads them; files of which none reads any."""
+    layouts = list(side.layouts())
+    read = [{p for f in mapping.fields.values() for p in f.paths(side.name, a)} for a in layouts]
+    files = {path.file for paths in read for path in paths}
+    files |= {config.file for layout in layouts if (config := side.config_file(layout))}
+    for i, path in enumerate(side.ignore_config):
+        where = mapping.document.where((side.name, "ignore", "config", i))
+        if all(path in paths for paths in read):
+            message = f"{path} need not be ignored: a field reads it"
+        elif path.file and path.file not in files:
+            message = f"{path} need not be ignored: nothing is read of that file"
+        else:
+            continue
+        yield Problem("ME336", message, where, f"{side.name}.ignore.config")
 
 
 def untried(mapping: Mapping, tried: Container[str]) -> Iterator[Problem]:
