@@ -23,6 +23,7 @@ from mapengine.language.document import read_document
 from mapengine.language.mapping import TENSOR_FILE
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.specs import CONFIG_SUFFIXES
+from mutants.places import Files, fields_elsewhere, without_optional
 
 Steps = tuple[str, ...]
 
@@ -45,13 +46,14 @@ def altered(job: api.Job, ignored: Mapping[str, list[str]], folder: Path) -> Ite
     """All that one word makes of the source of a job, and one more key of those `ignored`."""
     source = Path(job.source)
     folder.mkdir()
-    for i, (path, value) in enumerate(_files(job, ignored)):
+    for i, files in enumerate(_files(job, ignored)):
         there = folder / str(i)
         there.mkdir()
         for file in source.iterdir():
-            if file.name != path.name:
+            if file not in files:
                 (there / file.name).symlink_to(file.resolve())
-        _write(there / path.name, value)
+        for path, value in files.items():
+            _write(there / path.name, value)
         changed = replace(job, source=there, follow_links=True)
         yield Altered(job.mapping.example, changed, _planned(changed))
 
@@ -65,8 +67,8 @@ def _planned(job: api.Job) -> Any:
     return plan.configs, objects, {one.key: one.content.spec for one in plan.tensors}
 
 
-def _files(job: api.Job, ignored: Mapping[str, list[str]]) -> Iterator[tuple[Path, Any]]:
-    """Every file of a source as it might be instead."""
+def _files(job: api.Job, ignored: Mapping[str, list[str]]) -> Iterator[Files]:
+    """What the files of a source might be instead."""
     mapping, reverse = job.mapping, job.reverse
     side = mapping.sides["target" if reverse else "source"]
     layout = api.example_layout(mapping, frozenset(job.layout.split("+")) if job.layout else None)
@@ -78,16 +80,19 @@ def _files(job: api.Job, ignored: Mapping[str, list[str]]) -> Iterator[tuple[Pat
     for path, value in files.items():
         if path.suffix in (*CONFIG_SUFFIXES, *TORCH) and ".index." not in path.name:
             at = config.at if config and config.file in (path.name, TENSOR_FILE) else None
-            yield from ((path, one) for one in _others(value, words, at))
+            yield from ({path: one} for one in _others(value, words, at))
     for path in {Path(job.source, word[:-1]) for word in words if word.endswith(":")}:
         at = config.at if config and config.file == path.name else ()
-        yield path, _with(files.get(path, {}), (*at, "left_over"), "x")
+        yield {path: _with(files.get(path, {}), (*at, "left_over"), "x")}
     for entry in ignored.get("tensors", []):
         if (filled := _filled(entry, mapping)) is None:
             continue
         key = root + filled
         steps = (key,) if tensors[0].suffix == ".safetensors" else tuple(key.split("/"))
-        yield tensors[0], _with(files[tensors[0]], steps, torch.ones(2))
+        yield {tensors[0]: _with(files[tensors[0]], steps, torch.ones(2))}
+    plan = api.plan(job)
+    yield from fields_elsewhere(job, plan, files)
+    yield from without_optional(plan, files, tensors)
 
 
 def _read(path: Path) -> Any:

@@ -1,8 +1,9 @@
 """Plants mistakes in mappings and counts what catches them: `hunt.py [--every N] [NAME ...]`.
 
-In turn: `validate`, the plan of checkpoints that the right mapping fits, `validate --prove`, what
-comes of those (`record`), what comes of the way back from that and from what transformers saves of
-it, and the plans for checkpoints that are `altered` in a word. What survives all is printed.
+In turn: `validate`, the `defaults` that transformers has too, the plan of checkpoints that the
+right mapping fits, `validate --prove`, what comes of those (`record`), what comes of the way back
+from that and from what transformers saves of it, and the plans for checkpoints that are `altered`
+in a word. What survives all is printed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from golden import compare, sources
 from golden.cases import CASES as GOLDEN
 from library import records
 from library.cases import CASES, Case
+from library.defaults import other_defaults
 from library.test_library import model_class, one_way_rules
 
 from mapengine import api
@@ -39,7 +41,7 @@ from mapengine.planning.example import example_settings
 from mutants.altered import Altered, altered
 from mutants.mistakes import Mutant, mutants
 
-CATCHERS = ("validate", "plan", "prove", "record", "back", "altered")
+CATCHERS = ("validate", "defaults", "plan", "prove", "record", "back", "altered")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,9 @@ def legs_of_case(case: Case, folder: Path) -> Iterator[Leg]:
     values, example = case.write_source(folder / "source"), case.loaded().example or {}
     forward = Leg(example, case.job(folder / "source", values), folder / "there")
     yield _done(forward)
+    for layout in _other_targets(forward.job):
+        job = replace(forward.job, layout=layout)
+        yield _done(Leg(example, job, folder / layout))
     if one_way_rules(case.mapping):
         return
     starts = [folder / "there"]
@@ -119,6 +124,15 @@ def legs_of_case(case: Case, folder: Path) -> Iterator[Leg]:
     for start in starts:
         job = case.job(start, case.back_values, reverse=True, **case.back)
         yield _done(Leg(example, job, folder / f"back-from-{start.name}"))
+
+
+def _other_targets(job: api.Job) -> Iterator[str]:
+    """The layouts that only one choice of the target makes another than a job's."""
+    mapping, layout = job.mapping, api.plan(job).binding.layout
+    names = mapping.target.layout_names
+    for other in mapping.layouts():
+        if other - names == layout - names and len(other - layout) == 1:
+            yield "+".join(sorted(other))
 
 
 def legs_of_example(mapping: Any, folder: Path) -> Iterator[Leg]:
@@ -173,9 +187,13 @@ def _ignored(data: Any, reverse: bool) -> dict[str, list[str]]:
 
 
 def caught_by(
-    mutant: Mutant, legs: Sequence[Leg], others: Callable[[], list[Altered]], scratch: Path
-) -> str:
-    """The first of `CATCHERS` that a mistake shows in; `nothing` where none does."""
+    mutant: Mutant, known: set[str], legs: Sequence[Leg], others: Callable[[], list[Altered]],
+    scratch: Path,
+) -> str:  # fmt: skip
+    """The first of `CATCHERS` that a mistake shows in; `nothing` where none does.
+
+    Of the defaults those `known` are meant to be other ones.
+    """
     text = yaml.safe_dump(mutant.data, sort_keys=False, allow_unicode=True)
     try:
         mapping = read_mapping(read_document(text, "mutant.yaml"))
@@ -183,6 +201,8 @@ def caught_by(
         return "validate"
     if check_mapping(mapping) or api.validate(mapping):
         return "validate"
+    if not set(map(str, other_defaults(mapping))) <= known:
+        return "defaults"
     plans = list(takewhile(bool, (leg.planned(mapping) for leg in legs)))
     if len(plans) < len(legs):
         return "plan"
@@ -209,8 +229,9 @@ def hunt(name: str, every: int) -> list[tuple[str, str]]:
         others = altered_legs(examples, data, home / "altered")
         wrong = [leg for leg in legs if leg.catches(*(leg.planned(mapping) or ()), home)]
         assert not wrong, wrong
+        known = set(map(str, other_defaults(mapping)))
         return [
-            (mutant.what, caught_by(mutant, legs, others, home))
+            (mutant.what, caught_by(mutant, known, legs, others, home))
             for mutant in list(mutants(data))[::every]
         ]
 

@@ -238,7 +238,7 @@ def _dims(data: Any) -> Iterator[tuple[list[Any], str, Any]]:
 
 def _fields(data: Any) -> Iterator[tuple[list[Any], str, Any]]:
     fields = {k: v for k, v in data.get("config", {}).items() if k != "carry"}
-    listed = list(fields.items())
+    listed, named = list(fields.items()), _named(data)
     for i, (name, body) in enumerate(listed):
         at = ["config", name]
         if isinstance(body, str):
@@ -250,14 +250,50 @@ def _fields(data: Any) -> Iterator[tuple[list[Any], str, Any]]:
                 yield [*at, side], what, other
             if i + 1 < len(listed) and isinstance(listed[i + 1][1], Mapping):
                 after, neighbour = listed[i + 1]
-                if side in body and side in neighbour and body[side] != neighbour[side]:
+                both = side in body and side in neighbour and body[side] != neighbour[side]
+                if both and not _interchangeable(listed[i], listed[i + 1], side, named, data):
                     config = dict(data["config"])
                     config[name] = body | {side: neighbour[side]}
                     config[after] = neighbour | {side: body[side]}
                     yield ["config"], f"{side} of {name} and {after} swapped", config
         for word in ("value", "default", "compute"):
+            if word == "default" and _is_read_only(name, body, named, data):
+                continue  # it lets the config go without, whatever it is
             for what, other in _constants(body.get(word), word):
                 yield [*at, word], what, other
+
+
+def _named(data: Any) -> set[str]:
+    """The words in all that is an expression, or may be one."""
+    asked = [data.get("dims"), data["tensors"], data["source"], data["target"]]
+    for body in data.get("config", {}).values():
+        if isinstance(body, Mapping):
+            asked += [body.get(word) for word in ("compute", "default", "when", "value")]
+    return set(re.findall(r"[A-Za-z_]\w*", repr(asked)))
+
+
+def _interchangeable(
+    one: tuple[str, Any], other: tuple[str, Any], side: str, named: set[str], data: Any
+) -> bool:
+    """Whether two fields say the same of all but a path of one side, and so may swap it."""
+    (name, body), (after, neighbour) = one, other
+    if name in named or after in named:
+        return False
+    read_only = all(_is_read_only(*each, named, data) for each in (one, other))
+    return read_only or _without(body, side) == _without(neighbour, side)
+
+
+def _is_read_only(name: str, body: Mapping[str, Any], named: set[str], data: Any) -> bool:
+    """Whether a field is asked for by nothing, held against nothing, and never written."""
+    if name in named or "value" in body or "compute" in body:
+        return False
+    whens = body.get("when")
+    one_way = "dequantize" in repr(data["tensors"])
+    for side in ("source", "target"):
+        never = isinstance(whens, Mapping) and whens.get(side) is False
+        if side in body and not never and not (one_way and side == "source"):
+            return False
+    return True
 
 
 def _places(place: Any) -> Iterator[tuple[str, Any]]:
@@ -304,8 +340,11 @@ def _sides(data: Any) -> Iterator[tuple[list[Any], str, Any]]:
 
 
 def _integers(data: Any) -> list[str]:
-    example = data.get("example", {})
-    return [n for n, v in example.items() if isinstance(v, int) and not isinstance(v, bool)]
+    """The names of the example's whole numbers, but those that must be what another is."""
+    example, config = data.get("example", {}), data.get("config", {})
+    names = [n for n, v in example.items() if isinstance(v, int) and not isinstance(v, bool)]
+    fields = {n: config[n] for n in names if isinstance(config.get(n), Mapping)}
+    return [n for n in names if fields.get(n, {}).get("compute") not in names]
 
 
 def _negated(condition: Any) -> Any:

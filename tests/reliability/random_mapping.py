@@ -219,7 +219,7 @@ def _tensors(chance: random.Random, rules: Rules, form: Form, targets: list[str]
     written.append({"scope": f"{form.block} -> layers.{{layer}}.", "tensors": inner})
     for i, name in enumerate(name for name in form.layouts if name != form.layout):
         written.append({f"of_others{i} -> other{i}": {"layout": name}})
-    if targets:
+    if targets and not form.ranked:
         written.append({"never -> never": {"layout": "+".join([*form.layouts[:1], targets[0]])}})
     if not form.ranked and chance.random() < 0.2:
         written.append({"absent.{layer} -> missing.{layer}": {"optional": True}})
