@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability import runs
-from reliability.random_kills import finish, start
+from reliability.random_kills import finish, load, start
 
 _MEGABYTES = 48
 
@@ -35,6 +35,7 @@ _MEGABYTES = 48
 def cut_at_random(home: Path, cuts: int, seed: int) -> Counter[str]:
     """What was found after each cut: `absent`, `old` or `new`; every one was whole."""
     chance, found = random.Random(seed), Counter[str]()
+    load()
     runs.prepare(home / "base", layers=6)
     image, copy = home / "disk", home / "after"
     _empty(image)

@@ -1,7 +1,7 @@
 """Kills runs at random moments: `random_kills.py [--kills N] [--seed N]`.
 
-The program is loaded once and forked, so that a kill takes some milliseconds. A run has two workers
-and is killed again and again until one comes to its end.
+The program is loaded once and forked, so that a kill takes some milliseconds, and hits the work. A
+run has two workers and is killed again and again until one comes to its end.
 """
 
 from __future__ import annotations
@@ -18,9 +18,27 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability import runs
+
+
+def load() -> None:
+    """Loads once what every run needs, by a run: those to come are forked.
+
+    With one thread: no fork would have the others.
+    """
+    torch.set_num_threads(1)
+    from mapengine import api, cli  # noqa: F401
+    from mapengine.commands import run  # noqa: F401
+
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        runs.prepare(home, layers=1)
+        job = api.Job(api.load(home / "small.yaml"), home / "source", dtype="float32")
+        api.run(job, home / "out", sync=False, hash=True)
 
 
 def start(folder: Path, words: Sequence[str], told: Path = Path(os.devnull)) -> int:
@@ -49,6 +67,7 @@ def finish(child: int) -> int:
 def kill_at_random(home: Path, kills: int, seed: int) -> Counter[str]:
     """How many runs were killed, and how many came to their end; every state was a good one."""
     chance, ends = random.Random(seed), Counter[str]()
+    load()
     runs.prepare(home, layers=6)
     old, new = (_made(home, *words) for words in (("old", "--dtype", "float32"), ("new",)))
     started = time.monotonic()

@@ -198,7 +198,8 @@ def trial(seed: str) -> Trial:
         form, form.deal(chance, rules.source),
         fields.before if has_config else None, rules.target,
         fields.there if has_config else None, fields.back if has_config else None, where,
-        "v2" if targets else None, form.layout, companions,
+        "v2" if targets else None, "+".join([*filter(None, [form.layout]), *targets[1:]]) or None,
+        companions,
         rules.words | fields.words | form.words,
     )  # fmt: skip
 

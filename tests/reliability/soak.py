@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability import runs
 from reliability.random_files import config_in, tensors_in, write_source
-from reliability.random_kills import finish, start
+from reliability.random_kills import finish, load, start
 from reliability.random_mapping import Trial, trial
 from reliability.random_ops import raw
 
@@ -196,29 +196,13 @@ def _compare_companions(folder: Path, one: Trial) -> None:
             raise Wrong(f"{folder.name}: {name} is not what it was")
 
 
-def prepare() -> None:
-    """Loads once what every run needs, by a run: those to come are forked.
-
-    With one thread: no fork would have the others.
-    """
-    torch.set_num_threads(1)
-    from mapengine import api, cli  # noqa: F401
-    from mapengine.commands import run  # noqa: F401
-
-    with tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch)
-        runs.prepare(home, layers=1)
-        job = api.Job(api.load(home / "small.yaml"), home / "source", dtype="float32")
-        api.run(job, home / "out", sync=False, hash=True)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 10**9)
     parser.add_argument("--trial", type=int, help="only this one of the seed, as it was said")
     arguments = parser.parse_args()
-    prepare()
+    load()
     started, end = time.monotonic(), 60 * arguments.minutes
     home = Path(tempfile.mkdtemp(prefix="soak-"))
     soak, number = Soak(home, arguments.seed), arguments.trial or 0

@@ -6,15 +6,16 @@ import signal
 import pytest
 
 from mapengine.ops.rope_permute import RopePermute
+from reliability.random_kills import load
 from reliability.random_mapping import trial
-from reliability.soak import Soak, Wrong, prepare
+from reliability.soak import Soak, Wrong
 
 SEED, TRIALS = 4, 8
 
 
 @pytest.fixture(scope="module", autouse=True)
 def prepared():
-    prepare()
+    load()
 
 
 def test_mappings_at_random_come_to_what_torch_makes_and_back_through_kills(tmp_path):
