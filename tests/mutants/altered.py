@@ -23,7 +23,7 @@ from mapengine.language.document import read_document
 from mapengine.language.mapping import TENSOR_FILE
 from mapengine.language.patterns import KeyPattern, PatternError
 from mapengine.specs import CONFIG_SUFFIXES
-from mutants.places import Files, fields_elsewhere, without_optional
+from mutants.places import Files, fields_elsewhere, other_value, without_optional
 
 Steps = tuple[str, ...]
 
@@ -133,7 +133,7 @@ def _others(value: Any, ignored: list[str], at: Steps | None) -> Iterator[Any]:
         was = look_up(value, steps)
         if isinstance(was, torch.Tensor):
             continue
-        if was != (other := _other(was)):
+        if was != (other := other_value(was)):
             yield _with(value, steps, other)
         gone = deepcopy(value)
         del look_up(gone, steps[:-1])[steps[-1]]
@@ -144,19 +144,6 @@ def _others(value: Any, ignored: list[str], at: Steps | None) -> Iterator[Any]:
         steps = (*at, *word.rstrip(".").split("."))
         if ":" not in word and isinstance(look_up(value, steps[:-1]), dict):
             yield _with(value, steps, {"x": 1} if word.endswith(".") else "x")
-
-
-def _other(value: Any) -> Any:
-    match value:
-        case bool():
-            return not value
-        case int() | float():
-            return value + 1
-        case str():
-            return value + "x"
-        case [first, *rest]:
-            return [_other(first), *rest]
-    return "x"
 
 
 def _with(value: Any, steps: Steps, new: Any) -> Any:

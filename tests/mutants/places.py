@@ -22,7 +22,8 @@ Place = tuple[Path, tuple[str, ...]]
 def fields_elsewhere(job: api.Job, plan: api.Plan, files: Mapping[Path, Any]) -> Iterator[Files]:
     """Each field said where the config does not say it, or gone where several places do.
 
-    What it says is what it is: a mapping may hold it against that, and read it nowhere else.
+    What it says is what it is, or another value: a mapping may hold it against that, and read it
+    nowhere else.
     """
     names, reverse = plan.binding.names, job.reverse
     for field in job.mapping.fields.values():
@@ -36,9 +37,10 @@ def fields_elsewhere(job: api.Job, plan: api.Plan, files: Mapping[Path, Any]) ->
             continue
         if reverse and field.words:
             value = field.each_of(value, lambda one, words=field.words: translate(one, words, ""))
-        for place in places:
-            if place not in there and (changed := _with(files, place, value)):
-                yield changed
+        for place in (one for one in places if one not in there):
+            for told in (value, other_value(value)):
+                if changed := _with(files, place, told):
+                    yield changed
 
 
 def without_optional(
@@ -63,6 +65,20 @@ def without_optional(
                     changed[path] = held
         if changed:
             yield changed
+
+
+def other_value(value: Any) -> Any:
+    """A value of the same kind that is another."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return value + "x"
+        case [first, *rest]:
+            return [other_value(first), *rest]
+    return "x"
 
 
 def _places(job: api.Job, plan: api.Plan, field: Any) -> Iterator[Place]:

@@ -80,3 +80,42 @@ def test_each_word_is_another_and_gone_and_what_is_ignored_is_there(checkpoints)
 def test_a_mistake_that_a_right_config_does_not_show_is_seen(checkpoints, right, wrong):
     assert not any(one.catches(read(RIGHT)) for one in checkpoints)
     assert any(one.catches(read(RIGHT.replace(right, wrong))) for one in checkpoints)
+
+
+TWICE = """\
+mapengine: 1
+name: m
+source: {config: params.json, tensors: model.safetensors}
+target: {config: config.json, tensors: model.safetensors}
+config:
+  rows: n
+  act: {source: act, value: silu}
+  eps: {source: [eps, norm.eps], target: eps, default: 7}
+tensors:
+  - w: {shape: [rows]}
+  - b: {shape: [rows], optional: true}
+example: {rows: 3, eps: 7}
+"""
+
+
+@pytest.mark.parametrize(
+    "right, wrong",
+    [
+        ("source: act, value", "source: acts, value"),
+        ("source: act, value: silu", "source: act, value: gelu"),
+        ("default: 7", "default: 8"),
+        (", optional: true", ""),
+    ],
+)
+def test_what_is_said_elsewhere_nowhere_or_may_be_absent_is_tried(tmp_path, right, wrong):
+    """`act` is in no config of the example, `eps` in two places, and `b` in every one."""
+    mapping = read(TWICE)
+    values = api.make_example(mapping, frozenset(), tmp_path / "source").values
+    path = tmp_path / "source" / "params.json"
+    config = json.loads(path.read_text())
+    del config["act"]
+    path.write_text(json.dumps(config))
+    job = api.Job(mapping, tmp_path / "source", values=values)
+    checkpoints = list(altered(job, {}, tmp_path / "altered"))
+    assert not any(one.catches(mapping) for one in checkpoints)
+    assert any(one.catches(read(TWICE.replace(right, wrong))) for one in checkpoints)
