@@ -13,7 +13,17 @@ from typing import Any
 
 import click
 
-from benchmarks import conversion, memory, places, planning, sameness, shapes, startup, workers
+from benchmarks import (
+    conversion,
+    memory,
+    places,
+    planning,
+    safety,
+    sameness,
+    shapes,
+    startup,
+    workers,
+)
 from benchmarks.bench import Bench
 from benchmarks.checkpoints import LAYOUTS
 from benchmarks.machine import machine, machine_text
@@ -24,6 +34,7 @@ FORMAT_VERSION = "1.0"
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "start-up": startup.rows,
     "conversion": conversion.rows,
+    "safety": safety.rows,
     "workers": workers.rows,
     "memory": memory.rows,
     "planning": planning.rows,
@@ -76,7 +87,7 @@ def _many(read: Callable[[str], Any], choices: Container[Any] | None = None) -> 
     default="A,B,C",
     show_default=True,
     callback=_many(str.upper, LAYOUTS),
-    help="Those that `conversion` converts.",
+    help="Those that `conversion` and `safety` convert.",
 )
 @click.option(
     "--places",
