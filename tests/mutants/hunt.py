@@ -112,8 +112,9 @@ def legs_of_case(case: Case, folder: Path) -> Iterator[Leg]:
     forward = Leg(example, case.job(folder / "source", values), folder / "there")
     yield _done(forward)
     for layout in _other_targets(forward.job):
-        job = replace(forward.job, layout=layout)
-        yield _done(Leg(example, job, folder / layout))
+        leg = Leg(example, replace(forward.job, layout=layout), folder / layout)
+        if leg.planned(case.loaded()):  # what has no classifier is made into no classifier
+            yield _done(leg)
     if one_way_rules(case.mapping):
         return
     starts = [folder / "there"]
