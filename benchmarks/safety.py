@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 
 from benchmarks import checkpoints
-from benchmarks.bench import Bench, conversion
+from benchmarks.bench import Bench, Pairs, conversion
 from benchmarks.checkpoints import model_of
+from benchmarks.measure import Cost
 from benchmarks.places import Place
 from benchmarks.rows import Row
 
@@ -21,7 +22,7 @@ _PAIRS = (("synced", "neither"), ("hashed", "neither"), ("both", "synced"), ("bo
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Seconds of each way against a plainer one; all of them in each round."""
+    """Time of each way against a plainer one, and of the processors; all of them in each round."""
     model = model_of(bench.size)
     for place in bench.places:
         for layout in bench.layouts:
@@ -31,26 +32,28 @@ def rows(bench: Bench) -> Iterator[Row]:
                 continue
             source = checkpoints.write(model, layout, place.folder / "source")
             try:
-                seconds = _seconds(bench, place)
+                costs = _costs(bench, place)
             finally:
                 shutil.rmtree(source)
             for ours, theirs in _PAIRS:
                 what = f"{_flags(ours)} / {_flags(theirs)}"
-                yield Row(group, what, place.name, seconds[ours], seconds[theirs])
+                pairs = Pairs(costs[ours], costs[theirs])
+                for more, figure in (("", "seconds"), (": processors", "processor_seconds")):
+                    yield Row(group, what + more, place.name, *pairs.values(figure))
 
 
 def _flags(way: str) -> str:
     return " ".join(WAYS[way])
 
 
-def _seconds(bench: Bench, place: Place) -> dict[str, list[float]]:
+def _costs(bench: Bench, place: Place) -> dict[str, list[Cost]]:
     """Each in turn, the first one another in every round; a first round is dropped."""
     source, output = place.folder / "source", place.folder / "ours"
-    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    found: dict[str, list[Cost]] = {way: [] for way in WAYS}
     order = list(WAYS)
     for _ in range(bench.pairs + 1):
         for way in order:
             contestant = conversion(source, output, *WAYS[way])
-            found[way].append(bench.play("safety", contestant).seconds)
+            found[way].append(bench.play("safety", contestant))
         order.append(order.pop(0))
-    return {way: seconds[1:] for way, seconds in found.items()}
+    return {way: costs[1:] for way, costs in found.items()}
