@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mapengine.asked import check_fields, check_job, check_named, check_run
 from mapengine.binding.names import Settings
 from mapengine.errors import (
     MapengineError,
@@ -43,6 +44,7 @@ PathLike = str | Path | URL
 
 def load(mapping: PathLike | Mapping) -> Mapping:
     """A mapping by path, or by the name of one that ships, checked. Raises `MappingError`."""
+    check_named(mapping)
     if isinstance(mapping, Mapping):
         return mapping
     path = Path(str(mapping))
@@ -95,11 +97,15 @@ class Job:
     follow_links: bool = False
     select: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def folder(self) -> Location:
         """Where the tensors are that are converted."""
         if (folder := self.adapter or self.source) is None:
-            raise OutputError(Problem("ME501", "there is no source to read"))
+            help = "Job('MAPPING', 'CHECKPOINT')"
+            raise OutputError(Problem("ME501", "there is no source to read", help=help))
         return location(folder)
 
     @property
@@ -142,6 +148,7 @@ class Job:
 
 def plan(job: Job) -> Plan:
     """What a conversion will do, proven on the headers. Raises `MapengineError`."""
+    check_job(job, Job, "plan")
     if job.adapter is not None:
         return _adapter_plan(job, job.adapter)
     if job.then is not None:
@@ -241,6 +248,8 @@ def run(
         )  # fmt: skip
     from mapengine.checkpoints.execute import run_plan
 
+    check_job(job, Job, "run")
+    check_run(output=output, workers=workers, memory=memory)
     return run_plan(
         planned or plan(job),
         job.folder,

@@ -58,6 +58,10 @@ class _Commands(click.Group):
         from mapengine.errors import suggest
 
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from mapengine.shipped import shipped_mappings
+
+            if args[0] in shipped_mappings() or args[0].endswith((".yaml", ".yml")):
+                context.fail(f"{args[0]!r} is a mapping; mapengine run {args[0]} is the command")
             hint = suggest(args[0], COMMANDS) or f"there are {', '.join(COMMANDS)}"
             context.fail(f"No such command {args[0]!r}; {hint}")
         return super().resolve_command(context, args)
@@ -118,6 +122,16 @@ def _stopped(how: str, error: BaseException) -> str:
     return "; ".join([how, *getattr(cause, "__notes__", ["nothing is left behind"])])
 
 
+def _way_out(error: click.ClickException) -> list[str]:
+    """What a command line that cannot be read is told beside what click says of it."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or context.command is cli or context.command.epilog is None:
+        return []
+    extra = "unexpected extra argument" in error.message
+    quoted = ["What holds a blank is one word in quotes, and 5GB has none."] if extra else []
+    return [*quoted, context.command.epilog]
+
+
 def invoke() -> int:
     """Runs the command that `sys.argv` names; its exit status."""
     from mapengine.errors import MapengineError
@@ -139,7 +153,7 @@ def invoke() -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)
-        for line in shown.getvalue().splitlines():
+        for line in [*shown.getvalue().splitlines(), *_way_out(error)]:
             say(line, err=True)
         return 2
     except MapengineError as error:

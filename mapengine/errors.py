@@ -116,6 +116,14 @@ class OpError(ValueError):
 
 
 _MOST_KNOWN, _LONGEST = 5_000, 250
+_NICKNAMES = {
+    "bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16",
+    "fp32": "float32", "f32": "float32", "float": "float32", "fp64": "float64",
+    "f64": "float64", "double": "float64", "fp8": "float8_e4m3fn", "i64": "int64",
+    "long": "int64", "i32": "int32", "int": "int32", "u8": "uint8", "byte": "uint8",
+    "boolean": "bool", "st": "safetensors", "pt": "torch", "pth": "torch", "bin": "torch",
+}  # fmt: skip
+"""What people write for dtypes and formats, and no comparison of letters tells."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -124,6 +132,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
     Not all are looked at where there are very many, nor a very long one: it takes too much time.
     """
     short = [one for one in islice(known, _MOST_KNOWN) if len(one) <= _LONGEST]
+    if _NICKNAMES.get(word.lower()) in short:
+        return f"did you mean {_NICKNAMES[word.lower()]!r}?"
     near = difflib.get_close_matches(word[:_LONGEST], short, n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
 

@@ -60,6 +60,8 @@ def location(place: str | Path | URL) -> Location:
     be told on with it. The tools of each kind of place have places of their own for these.
     """
     if not isinstance(place, str):
+        if not isinstance(place, Path | URL):  # None would be the folder in which we happen to be
+            raise TypeError(f"a place is a path, or a URL as text, not {place!r}")
         return place
     if not is_url(place):
         return Path(place)

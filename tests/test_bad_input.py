@@ -199,7 +199,7 @@ def test_a_value_that_is_lost_halfway_leaves_nothing():
 
 # -- config -----------------------------------------------------------------------------------
 
-KIND = "= correct the file, or give the field a `type`, which converts on reading"
+KIND = "= correct it, or give the field a `type`, which converts on reading"
 
 
 def at(text: str, column: int = 3) -> str:
@@ -290,9 +290,12 @@ def test_a_config_that_is_not_there(spoil, message):
 
 
 def test_a_source_that_is_not_there():
-    assert refused(source="source") == ["ME501 source: No such file or directory"]
+    where = f"= {Path('source').absolute()} is where it was looked for"
+    assert refused(source="source") == [f"ME501 source: No such file or directory\n{where}"]
     Path("source").write_text("")
-    assert refused() == ["ME501 source: Not a directory"]
+    assert refused() == [
+        "ME501 source is a file, where the folder of a checkpoint is wanted\n= name its folder: ."
+    ]
 
 
 # -- the output -------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def typed(value: Any, type: str | None, example: Any, origin: str) -> Any:
     if number and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise ValueProblem(
             f"{origin} is {told(value)}, where a number is wanted",
-            "correct the file, or give the field a `type`, which converts on reading",
+            "correct it, or give the field a `type`, which converts on reading",
         )
     if isinstance(example, int) and isinstance(value, float):
         raise ValueProblem(f"{origin} is {told(value)}, where a whole number is wanted")

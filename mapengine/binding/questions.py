@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mapengine.binding.names import ModelNames
 
 
+EXAMPLE = "the example"
+"""What the example is called as a folder. It has no tensors as long as it is being made."""
+
+
 class AsksHeaders(ValueProblem):
     """An expression asks the headers of a side that is written, and so not there yet."""
 
@@ -33,6 +37,10 @@ def answer(names: ModelNames, function: str, *args: Any) -> Any:
     stored = names.tensors().get(args[0])
     if function == "present":
         return stored is not None
+    if stored is None and names.inventory.folder == EXAMPLE and not names.tensors():
+        asked = f"{function}({', '.join(map(repr, args))})"
+        help = "give the name that asks a value under `example:`"
+        raise ValueProblem(f"{asked} asks a tensor of the example before it is made", help)
     if stored is None:
         message = f"there is no tensor {args[0]} in {names.inventory.folder}"
         raise ValueProblem(message, suggest_key(args[0], names.tensors()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from mapengine.checkpoints.ranges import RangedFile
-from mapengine.errors import CheckpointError, OutputError, Problem
+from mapengine.errors import CheckpointError, OutputError, Problem, suggest
 from mapengine.locations import URL, Location
 from mapengine.planning.budget import CHUNK
 from mapengine.specs import RECEIPT
@@ -55,8 +55,27 @@ def list_files(folder: Location) -> frozenset[str]:
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if not _is_folder(entry))
+    except NotADirectoryError:
+        message = f"{folder} is a file, where the folder of a checkpoint is wanted"
+        help = f"name its folder: {folder.parent}"
+        raise CheckpointError(Problem("ME501", message, help=help)) from None
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            Problem("ME501", _reason(error, folder), help=_elsewhere(folder))
+        ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(Problem("ME501", _reason(error, folder))) from None
+
+
+def _elsewhere(folder: Path) -> str:
+    """Where a folder that is not there may be: beside, or on the Hub."""
+    try:
+        near = suggest(folder.name, [one.name for one in folder.parent.iterdir() if one.is_dir()])
+    except OSError:
+        near = ""
+    parts = folder.parts
+    hub = f"of the Hub it is hf://{folder}" if len(parts) == 2 and parts[0] not in "./.." else ""
+    return near or hub or f"{folder.absolute()} is where it was looked for"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -59,7 +59,7 @@ def command(
 
     try:
         if _is_mapping(one) != _is_mapping(other):
-            raise click.UsageError("one is a mapping, and the other is none")
+            raise click.UsageError("one is a mapping, and the other is none: name two of a kind")
         if _is_mapping(one):
             if values:
                 raise click.UsageError("--values is for checkpoints")

@@ -44,7 +44,22 @@ FOLLOW_LINKS = click.option(
     is_flag=True,
     help="Follow links that lead out of the folder, not only those of the Hub's cache.",
 )
-DTYPES = click.Choice(["bfloat16", "float16", "float32", "float64"])
+
+
+class _Named(click.Choice[str]):
+    """One of some names, with the one that may be meant where it is none of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from mapengine.errors import suggest
+
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = suggest(str(value), map(str, self.choices))
+            raise click.BadParameter(f"{error.message} {near}".rstrip(), ctx, param) from None
+
+
+DTYPES = _Named(["bfloat16", "float16", "float32", "float64"])
 
 
 def _size(context: click.Context, option: click.Parameter, value: str) -> int:
@@ -122,7 +137,7 @@ _ADAPTER_OPTIONS = (
 )  # fmt: skip
 
 _WRITING_OPTIONS = (
-    click.option("--format", "format_", type=click.Choice(["safetensors", "torch"]),
+    click.option("--format", "format_", type=_Named(["safetensors", "torch"]),
                  help="The format of the files written.  [default: as the mapping says]"),
     click.option("--select", multiple=True, metavar="KEYS",
                  help="Write these tensors alone, `*` for any text in a key; no config. May be "

@@ -31,6 +31,10 @@ def command(
     Reads headers only, and needs no network, nor does the page. Without --source it is of the
     mapping's example. Where there is no plan the page says why, and the exit code is 1.
     """
+    if output.is_dir():
+        raise click.UsageError(
+            f"--output {output} is a folder: name the page, {output}/report.html"
+        )
     from mapengine.executors import default_workers
     from mapengine.report.page.building import page_html
 

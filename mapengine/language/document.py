@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mapengine.errors import MappingError, NotFoundError, Problem, Where
+from mapengine.errors import MappingError, NotFoundError, Problem, Where, suggest
 from mapengine.language.yaml_nodes import FORBIDDEN, Node, forbidden, parse_nodes
+from mapengine.shipped import shipped_mappings
+from mapengine.specs import SUFFIXES, YAML_SUFFIXES
 
 MAX_BYTES = 2 * 1024 * 1024
 
@@ -53,12 +55,14 @@ def load_document(path: str | Path) -> Document:
     file = str(path)
     try:
         if Path(path).exists() and not Path(path).is_file():
-            raise NotFoundError(Problem("ME100", f"{file} is not a file"))
+            help = "a mapping is a .yaml file; a checkpoint's folder goes with --source"
+            raise NotFoundError(Problem("ME100", f"{file} is not a file", help=help))
         with Path(path).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise NotFoundError(Problem("ME100", f"cannot read {file}: {reason}")) from None
+        message = f"cannot read {file}: {reason}"
+        raise NotFoundError(Problem("ME100", message, help=_near(Path(path)))) from None
     if len(content) > MAX_BYTES:
         raise MappingError(_too_large(file))
     try:
@@ -66,8 +70,25 @@ def load_document(path: str | Path) -> Document:
     except UnicodeDecodeError as error:
         before = content[: error.start].decode("utf-8")
         where = _place(file, before, len(before))
-        raise MappingError(Problem("ME106", "the text is not UTF-8 from here on", where)) from None
+        help = "save it as UTF-8"
+        if Path(path).suffix in SUFFIXES:
+            help = "this is a file of tensors: a mapping is a .yaml file"
+        message = "the text is not UTF-8 from here on"
+        raise MappingError(Problem("ME106", message, where, help=help)) from None
     return read_document(text, file)
+
+
+def _near(path: Path) -> str:
+    """A mapping of nearly that name, beside it or among those that ship."""
+    try:
+        beside = [one.name for one in path.parent.iterdir() if one.suffix in YAML_SUFFIXES]
+    except OSError:
+        beside = []
+    ships = {f"{name}.yaml": name for name in shipped_mappings()}
+    near = suggest(path.name, [*beside, *ships])
+    for file in ships.keys() - beside:
+        near = near.replace(f"{file!r}?", f"{ships[file]!r}? It ships, and is known by its name")
+    return near or f"{path.absolute()} is where it was looked for"
 
 
 def read_document(text: str, file: str) -> Document:

@@ -38,6 +38,7 @@ _HELP = {
     "!": "say not",
     "?": "say a if b else c",
 }
+_READ_HELP = "numbers, config names, + - * // % and brackets are read; words stand in quotes"
 _RANGE_HELP = "an index counts from 0: write its size alone"
 # Python gives a backslash in quotes a meaning; here it has none, so it is hidden from Python
 _BACKSLASH = "\x01"
@@ -77,7 +78,9 @@ def _misread(text: str, offset: int) -> ExpressionError:
     if found:
         message = f"{found[0]} is not read here"
         return ExpressionError(message, found.start(), _HELP[found[0]])
-    help = _RANGE_HELP if ".." in bare else ""
+    help = _RANGE_HELP if ".." in bare else _READ_HELP
+    if re.search(r"\w [x×] \w", bare):
+        help = "* multiplies; the sizes of a shape are a list: [a, b]"
     return ExpressionError("this does not read as an expression", min(offset, len(text)), help)
 
 
@@ -132,7 +135,9 @@ class Checker:
             case ast.Attribute(value):
                 help = "name the field under config: and use that name"
                 raise ExpressionError("a name has no dots", value.end_col_offset, help)
-        help = "a list stands in [ ]" if isinstance(node, ast.Tuple) else ""
+        help = "a list stands in [ ]" if isinstance(node, ast.Tuple) else _READ_HELP
+        if isinstance(node, ast.BitXor):
+            help = "a power is **"
         message = "this is not part of the language of expressions"
         raise ExpressionError(message, node.col_offset, help)
 

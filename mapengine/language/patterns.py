@@ -170,6 +170,9 @@ def _names(side: str, start: int) -> tuple[str, ...]:
 def _parts(text: str, where: Where | None) -> tuple[str | Hole, ...]:
     if len(text) > MAX_LENGTH:
         raise PatternError(f"a key of more than {MAX_LENGTH} characters", 0)
+    if curly := re.search("[“„‘]", text):  # the one that closes comes with it
+        message = f"{curly[0]} would be a part of the key"
+        raise PatternError(message, curly.start(), help="YAML's quotes are \" and '")
     parts: list[str | Hole] = []
     literal, at = "", 0
     while found := _BRACE.search(text, at):
@@ -183,7 +186,8 @@ def _parts(text: str, where: Where | None) -> tuple[str | Hole, ...]:
             end = _INSIDE.match(text, at).end()  # type: ignore[union-attr]  # may be empty
             if text[end : end + 1] != "}":
                 message = "a { that is not closed; a literal one is doubled"
-                raise PatternError(message, found.start())
+                help = f"close it: {text[found.start() : end]}}}"
+                raise PatternError(message, found.start(), help=help)
             parts += [literal] if literal else []
             parts.append(_hole(text, at, end, where))
             literal, at = "", end + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ def check_schema(document: Document) -> None:
     from referencing import Registry
 
     validator = Draft202012Validator(mapping_schema(), registry=Registry())
+    _check_kind(document)
     errors = list(validator.iter_errors(document.data))
     torn = {tuple(e.absolute_path) for e in errors if e.validator == "maxProperties"}
     problems: dict[tuple[int, int, str], Problem] = {}
@@ -48,6 +50,17 @@ def check_schema(document: Document) -> None:
                 problems.setdefault(place, problem)  # what aliases share is told once
     if problems:
         raise MappingError(*(problems[place] for place in sorted(problems)))
+
+
+def _check_kind(document: Document) -> None:
+    """Refuses a document in which nothing is a mapping's: a config, say."""
+    known = mapping_schema()["properties"].keys()
+    words = document.data if isinstance(document.data, dict) else {}
+    if not words or any(word in known or suggest(str(word), known) for word in words):
+        return
+    message = "this is no mapping: it has none of the words of one"
+    help = "a mapping begins with `mapengine: 1`; a config is read from the folder of --source"
+    raise MappingError(Problem("ME203", message, document.where(()), help=help))
 
 
 def path_text(path: tuple[str | int, ...]) -> str:
@@ -93,7 +106,8 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
             if error.message.split("'")[1] == missing[0]:
                 told = [k for k in missing if not is_otherwise(k, strange)]  # or told already
                 if told:
-                    text = f"{', '.join(map(repr, told))} is missing"
+                    are = "is" if len(told) == 1 else "are"
+                    text = f"{', '.join(map(repr, told))} {are} missing"
                     yield Problem("ME203", text, where, place, missing_word(told[0], error.schema))
         case "type":
             wanted = error.validator_value
@@ -108,6 +122,8 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
         case "enum" | "const":
             known = error.validator_value if error.validator == "enum" else [error.validator_value]
             hint = suggest(str(error.instance), map(str, known))
+            if not hint and path[-2:-1] == ("ops",):
+                hint = "an op with arguments is written `name: ...`; docs/ops.md has each"
             if error.validator == "const":
                 hint = other_kind(error.instance, error.schema, path)
             text = f"{_shown(error.instance)} is none of {', '.join(map(str, known))}"
@@ -118,7 +134,8 @@ def _problems(document: Document, error: Any) -> Iterator[Problem]:
             yield Problem("ME207", "there is nothing here", where, place)
         case "pattern":
             text = f"{_shown(error.instance)} is no name: small letters, digits and _ are wanted"
-            yield Problem("ME207", text, where, place)
+            name = re.sub(r"[^a-z0-9]+", "_", str(error.instance).lower()).strip("_")
+            yield Problem("ME207", text, where, place, f"name: {name}" if name else "")
         case _:
             yield Problem("ME207", error.message, where, place)
 

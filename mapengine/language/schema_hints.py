@@ -21,6 +21,8 @@ _OTHER_NAMES = {
     "weights": "tensors", "version": "mapengine", "layouts": "layout", "shapes": "shape",
     "num": "into", "path": "source", "formula": "compute", "constant": "value",
 }  # fmt: skip
+_PLACES = {"from": "source", "to": "target", "src": "source", "dst": "target", "in": "source",
+           "out": "target"}  # fmt: skip
 
 
 def is_otherwise(key: str, words: Any) -> bool:
@@ -30,6 +32,8 @@ def is_otherwise(key: str, words: Any) -> bool:
 
 def unknown_word(key: str, path: Path, value: Any, known: list[str]) -> str:
     """What may be meant by a word that the language does not have at `path`."""
+    if path[:1] == ("config",) and key in _PLACES:
+        return f"here it is called {_PLACES[key]!r}: {{source: dim, target: hidden_size}}"
     if _OTHER_NAMES.get(key) in known:
         return f"here it is called {_OTHER_NAMES[key]!r}"
     if near := suggest(key, known):

@@ -123,7 +123,10 @@ def axis(dim: int, tensor: Tensor, extra: int = 0) -> int:
     """`dim` counted from the front; negative ones count from the back, as in torch."""
     rank = tensor.ndim + extra
     if not -rank <= dim < rank:
-        raise OpError(f"there is no axis {dim}: the tensor is {list(tensor.shape)}")
+        help = "it has one axis, 0: what turns a weight is not for its bias"
+        if rank != 1:
+            help = f"its axes are {', '.join(map(str, range(rank)))}" if rank else ""
+        raise OpError(f"there is no axis {dim}: the tensor is {list(tensor.shape)}", help=help)
     return dim % rank
 
 
@@ -132,7 +135,10 @@ def divide(tensor: Tensor, dim: int, parts: int) -> int:
     size = tensor.shape[dim]
     if parts < 1 or size % parts:
         what = "rows" if dim == 0 else "positions"
-        raise OpError(f"axis {dim} has {size} {what}, not divisible into {parts}")
+        fitting = [n for n in range(1, min(size, 4096) + 1) if size % n == 0]
+        listed = ", ".join(map(str, fitting[:12])) + (", ..." if len(fitting) > 12 else "")
+        help = f"{listed} divide {size}" if len(fitting) > 1 else ""
+        raise OpError(f"axis {dim} has {size} {what}, not divisible into {parts}", help=help)
     return size // parts
 
 

@@ -21,6 +21,7 @@ from mapengine.planning.sharding import can_be_written
 from mapengine.specs import SUFFIXES
 
 _RESERVED = {"layout", *CONSTANTS}
+_USED_TWICE = "one rule makes several of it: a -> b, c with ops: [copy]"
 
 
 def check_mapping(mapping: Mapping) -> list[Problem]:
@@ -202,4 +203,5 @@ def _doubled_keys(mapping: Mapping) -> Iterator[Problem]:
                     others.append((rule, held))
                     continue
                 message = f"{key} is {verb} twice: by {first.path} ({first.where}) too"
-                yield Problem(code, message, rule.where, rule.path)
+                help = _USED_TWICE if verb == "used" else ""
+                yield Problem(code, message, rule.where, rule.path, help)

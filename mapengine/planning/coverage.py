@@ -44,7 +44,8 @@ def check_coverage(steps: Sequence[Step], binding: Binding) -> Iterator[Problem]
             if address in users:
                 rule, other = step.rule, users[address]
                 message = f"{address[0]} is used twice: by {other.path} ({other.where}) too"
-                problem = Problem("ME312", message, rule.where, rule.path)
+                help = "one rule makes several of it: a -> b, c with ops: [copy]"
+                problem = Problem("ME312", message, rule.where, rule.path, help)
                 clashes.setdefault((rule.path, other.path), problem)
             users[address] = step.rule
             if address not in binding.tensors:

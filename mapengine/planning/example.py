@@ -19,6 +19,7 @@ from mapengine.binding.config_values import told
 from mapengine.binding.inventory import Address, Inventory, ResolvedFile
 from mapengine.binding.names import ModelNames, Settings, UnboundName
 from mapengine.binding.outputs import home, output_files
+from mapengine.binding.questions import EXAMPLE
 from mapengine.errors import MappingError, Problem
 from mapengine.language.expressions import Expression, ExpressionError
 from mapengine.language.mapping import MISSING, Layout, Mapping
@@ -73,7 +74,7 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
         name: FileContents(0, {}, objects)
         for name, _, objects in with_objects(named, inside, mapping.source)
     }
-    bare = Inventory("the example", frozenset({*empty, *configs}), empty, configs)
+    bare = Inventory(EXAMPLE, frozenset({*empty, *configs}), empty, configs)
     binding = bind(mapping, bare, layout, _said(mapping))
     _check_complete(binding.names)
     _check_sizes(binding.names)
@@ -95,7 +96,7 @@ def make_example(mapping: Mapping, layout: Layout) -> Example:
             like[name, key] = root + same_as[address]
     contents = {name: replace(empty[name], tensors=held) for name, held in by_file.items()}
     _check_small(mapping, contents)
-    return Example(Inventory("the example", bare.names, contents, configs), like)
+    return Example(Inventory(EXAMPLE, bare.names, contents, configs), like)
 
 
 def _check_small(mapping: Mapping, files: dict[str, FileContents]) -> None:
@@ -167,7 +168,8 @@ def _check_complete(names: ModelNames) -> None:
     if names.missing:
         where = mapping.document.where_key(("example",))
         message = f"nothing gives {', '.join(names.missing)} a value"
-        raise MappingError(Problem("ME221", message, where, "example"))
+        help = f"write {', '.join(f'{name}: ...' for name in names.missing)} in it"
+        raise MappingError(Problem("ME221", message, where, "example", help))
 
 
 def _check_sizes(names: ModelNames) -> None:

@@ -140,11 +140,32 @@ def _deep(
     return Fit(layout, (), unmatched + config, binding, problems)
 
 
+_OTHER = {"source": "target", "target": "source"}
+
+
+def _looks_like(mapping: Mapping, inventory: Inventory, other: str) -> bool:
+    """Whether the config and the tensors of the side that is written are there."""
+    side = mapping.sides[other]
+    for layout in mapping.layouts():
+        config = side.config_file(layout)
+        tensors = frozenset(n for n in inventory.names if not n.endswith(".json"))
+        if (
+            config
+            and config.file in inventory.names
+            and any(wildcard_match(pattern, tensors) for pattern in side.files(layout))
+        ):
+            return True
+    return False
+
+
 def _none_fits(mapping: Mapping, fits: list[Fit], inventory: Inventory, read: str) -> Problem:
     fits = sorted(fits, key=lambda fit: fit.unmatched)
     shared = [lack for lack in fits[0].lacks if all(lack in fit.lacks for fit in fits)]
     held = ", ".join(sorted(inventory.names)[:8]) or "no file"
     help = f"{inventory.folder} holds {held}{', ...' if len(inventory.names) > 8 else ''}"
+    if _looks_like(mapping, inventory, "target" if read == "source" else "source"):
+        way = "--reverse takes it back" if read == "source" else "leave --reverse out"
+        help = f"it looks like what the mapping calls its {_OTHER[read]}: {way}; {help}"
     if shared:
         message = f"no layout fits: {'; '.join(shared)}"
         return Problem("ME420", message, mapping.sides[read].where, help=help)

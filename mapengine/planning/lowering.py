@@ -272,6 +272,8 @@ def shape_of(wanted: Sequence[Expression], names: ModelNames, step: Step) -> tup
         text = ", ".join(one.text for one in wanted)
         divided = any("/" in one.text.replace("//", "") for one in wanted)
         help = "// divides without a remainder" if divided else ""
+        if any(isinstance(n, str) for n in sizes):
+            help = "a size is a number, with no quotes: see what `example` or the config says"
         raise ValueProblem(f"[{text}] is {told(sizes)}, which is no shape", help)
     return sizes
 

@@ -17,6 +17,9 @@ from mapengine.planning.fan_checks import loops_of
 from mapengine.specs import DTYPES
 from mapengine.views import VALUES
 
+_IS_WORD = "a config field is named under `config`; a word stands in quotes twice: \"'{0}'\""
+_OF_HEADERS = ("size", "dtype", "present", "count")
+
 
 def unknown(
     expression: Expression,
@@ -43,7 +46,7 @@ def unknown(
                 f"there is no name {name!r}",
                 where,
                 path,
-                _instead(name) or suggest(name, [*words, *words_too]),
+                _instead(name) or suggest(name, [*words, *words_too]) or _IS_WORD.format(name),
             )
     yield from _patterns_asked_for(expression, path)
 
@@ -83,6 +86,23 @@ def config_expressions(mapping: Mapping) -> Iterator[Problem]:
         yield from unknown(expression, mapping.fields, path, indices)
         if name == "when":
             yield from _condition(expression, path)
+        if name == "backwards":
+            yield from _headers_asked(expression, path)
+
+
+def _headers_asked(default: Expression, path: str) -> Iterator[Problem]:
+    """Headers are those of the source: what the target's absence means cannot ask them."""
+    choices = (ast.IfExp, ast.BoolOp)  # of which another part may be what is worked out
+    if any(isinstance(node, choices) for node in ast.walk(default.tree)):
+        return
+    for function, words in default.calls:
+        if function in _OF_HEADERS:
+            message = (
+                f"{function}({', '.join(map(repr, words))}) asks the headers of the source, and "
+                "this is for when the target is read"
+            )
+            help = "leave it out: on the way back a preset or `--set` says the value"
+            yield Problem("ME405", message, default.where, path, help)
 
 
 def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, str]]:
@@ -92,8 +112,8 @@ def _expressions_of_config(mapping: Mapping) -> Iterator[tuple[str, Expression, 
             yield "compute", field.compute, f"{path}.compute"
         for when in dict.fromkeys(field.whens.values()):
             yield "when", when, f"{path}.when"
-        for default in field.defaults.values():
-            yield "default", default, f"{path}.default"
+        for side, default in field.defaults.items():
+            yield ("backwards" if side == "target" else "default"), default, f"{path}.default"
     for index, size in mapping.dims.items():
         if isinstance(size, Expression):
             yield "dims", size, f"dims.{index}"

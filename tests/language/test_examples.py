@@ -100,7 +100,7 @@ def test_the_tensors_of_an_example_are_equal_where_they_must_be_and_differ_elsew
     "changes, message",
     [
         ({"example": {"layers": 2, "ranks": 2, "limits": [1, 2]}},
-         "ME221 example: nothing gives width a value"),
+         "ME221 example: nothing gives width a value\n= write width: ... in it"),
         ({"example": {"layers": 2, "ranks": 2, "width": 4, "limits": [1]}},
          "ME405 config.limits: args.json: limits has 1 values, block goes to 2"),
         ({"example": {"layers": "two", "ranks": 2, "width": 4, "limits": [1]}},
