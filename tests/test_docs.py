@@ -2,8 +2,10 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 import mapengine
 from mapengine.cli import COMMANDS, cli
 from mapengine.ops import OPS
+from mapengine.report.environment import environment
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ("config", "generation_config")
@@ -66,6 +69,41 @@ def test_the_page_of_commands_tells_of_each(command):
 def test_every_command_helps_itself(command):
     shown = CliRunner().invoke(cli, [command, "--help"])
     assert shown.exit_code == 0 and shown.output.startswith("Usage:")
+
+
+def options():
+    """Every option of every command, with the command."""
+    for name in COMMANDS:
+        for one in cli.get_command(click.Context(cli), name).params:
+            if isinstance(one, click.Option):
+                yield name, one
+
+
+def test_every_option_says_what_it_is_for_and_every_command_shows_one_use():
+    assert [(name, one.opts) for name, one in options() if not one.help] == []
+    shown = {name: cli.get_command(click.Context(cli), name).epilog for name in COMMANDS}
+    assert [name for name, text in shown.items() if f"mapengine {name}" not in (text or "")] == []
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("docs/*.md")), ROOT / "README.md"], ids=str)
+def test_the_commands_on_a_page_have_the_options_they_are_given_there(page):
+    known = {name: {"--help"} for name in COMMANDS}
+    for name, one in options():
+        known[name] |= {*one.opts, *one.secondary_opts}
+    lines = re.findall(r"mapengine ((?:[a-z]+) [^`\n|]*)", page.read_text())
+    for line in lines:
+        name, *words = line.split()
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if name in known and "python" not in line:
+            assert given - known[name] == set(), line
+
+
+def test_the_environment_names_every_package_that_is_asked_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["verify"], *extras["s3"], *extras["gs"]]
+    names = {re.match(r"[A-Za-z0-9_-]+", one)[0].lower() for one in wanted}
+    assert names <= {name.lower() for name in environment()["packages"]}
 
 
 def test_shipped_mappings_point_editors_at_the_schema():

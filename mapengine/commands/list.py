@@ -10,7 +10,7 @@ from mapengine.commands.options import JSON
 from mapengine.commands.output import print_json, say
 
 
-@click.command("list")
+@click.command("list", epilog="Example: mapengine list --json")
 @JSON
 def command(as_json: bool) -> None:
     """List the mappings that ship."""

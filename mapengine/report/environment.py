@@ -15,7 +15,7 @@ from mapengine.report.units import size_text
 
 _PACKAGES = (
     "torch", "numpy", "transformers", "safetensors", "huggingface_hub", "accelerate", "einops",
-    "xxhash", "click", "jsonschema", "PyYAML", "rich",
+    "xxhash", "click", "jsonschema", "PyYAML", "rich", "jinja2", "fsspec", "s3fs", "gcsfs",
 )  # fmt: skip
 
 
