@@ -13,6 +13,7 @@ from mapengine.inference.names import likeness, shared
 from mapengine.specs import StoredTensor, TensorLocation, TensorSpec, contiguous_strides
 
 _ALIKE = 0.6
+_LABELS = 2  # of a classifier, where nothing says how many
 _UNSAID = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "id2label", "label2id")
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _FFN = frozenset({"ffn", "gate", "up", "down", "expert"})
@@ -71,6 +72,8 @@ def _saved(found: Any, config: Any, source: Checkpoint) -> Checkpoint:
     written = {**config.to_dict(), "architectures": [name]}
     for unsaid in _UNSAID:
         written.pop(unsaid, None)
+    if (labels := getattr(config, "num_labels", _LABELS)) != _LABELS:
+        written["num_labels"] = labels  # or the head that opens it has another size
     entries: Entries = {FilesEntry("model.safetensors"): ((),)}
     return Checkpoint(Path(name), tensors, entries, {"config.json": written}, "config.json", "", ())
 

@@ -110,6 +110,20 @@ def test_the_keys_can_be_those_of_a_model_class_or_of_a_config(tmp_path):
     assert other.unexplained == () and other.doubts == one.doubts
 
 
+def test_a_draft_says_how_many_classes_the_head_has(tmp_path):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 4,
+             "intermediate_size": 12, "patch_size": 2}  # fmt: skip
+    checkpoint(tmp_path / "source", "params.json", {}, {"head.weight": noise(5, 8)})
+    (tmp_path / "target").mkdir()
+    for labels, told in ((5, True), (2, False)):
+        config = {**sizes, "num_labels": labels, "model_type": "vit",
+                  "architectures": ["ViTForImageClassification"]}  # fmt: skip
+        (tmp_path / "target" / "config.json").write_text(json.dumps(config))
+        found = draft(tmp_path / "source", tmp_path / "target").text
+        assert ("target: num_labels" in found) == told
+        assert ("head.weight -> classifier.weight" in found) == told
+
+
 def test_a_class_that_is_not_there_is_named(tmp_path):
     checkpoint(tmp_path / "source", "params.json", CONFIG, {"a": noise(3)})
     with pytest.raises(NotFoundError, match="no model class 'MixtralForCausalLN'"):
