@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 FORMAT ?= full
 DEMO := mixtral-example
 
-.PHONY: demo test lint docs bench crash soak fuzz mutants golden clean
+.PHONY: demo test test-ray lint docs bench crash soak fuzz mutants golden clean
 
 demo: $(VENV)/.installed
 	@rm -rf $(DEMO)
@@ -16,6 +16,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto
+
+# A cluster of two nodes on this machine, and everything that can die in it: about a minute.
+test-ray: $(VENV)/.installed-ray
+	MAPENGINE_TEST_RAY=1 $(BIN)/python -m pytest -p no:xdist tests/cluster
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -69,6 +73,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo 'installing torch, transformers, the test tools and the rest: about a minute'
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-ray: $(VENV)/.installed-dev
+	$(PIP) --editable '.[dev,ray]'
+	@touch $@
 
 $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) --editable '.[docs]'

@@ -33,7 +33,7 @@ from mapengine.shipped import shipped_mappings
 
 if TYPE_CHECKING:
     from mapengine.binding.binding import Binding
-    from mapengine.checkpoints.execute import Result
+    from mapengine.checkpoints.execute import Make, Result
     from mapengine.checkpoints.shards import Progress
     from mapengine.explanation import Explained
     from mapengine.planning.survey import Survey
@@ -231,13 +231,20 @@ def run(
     scratch: str | Path | None = None,
     progress: Progress | None = None,
     planned: Plan | None = None,
+    executor: str = "local",
+    address: str | None = None,
 ) -> Result:
     """Converts a checkpoint, going on where an earlier run was stopped unless it is to `restart`.
+
+    The `executor` is `local` for threads of this process, or `ray` for the Ray cluster at `address`
+    (that of `RAY_ADDRESS`, or one of this machine). On that one `workers` are the most tasks at
+    once, and `memory` is for each.
 
     Raises `MapengineError`, and then leaves `output` as it was. Where that is a URL, files are made
     in the folder `scratch` before they are sent.
     """
     to = location(output)
+    make = _maker(job, to, executor, address)
     if isinstance(to, URL):
         from mapengine.checkpoints.sending import send_plan
 
@@ -262,7 +269,23 @@ def run(
         hash=hash,
         follow_links=job.follow_links,
         progress=progress,
+        make=make,
     )
+
+
+def _maker(job: Job, output: Location, executor: str, address: str | None) -> Make | None:
+    """Who makes the shards, if not threads of this process."""
+    if executor == "local":
+        return None
+    if executor != "ray":
+        hint = suggest(executor, ("local", "ray")) or "there are local and ray"
+        raise OutputError(Problem("ME624", f"there is no executor {executor!r}", help=hint))
+    if isinstance(output, URL):
+        message = f"{output} is no folder: a cluster writes to one that all its nodes share"
+        raise OutputError(Problem("ME624", message, help="take a folder, or --executor local"))
+    from mapengine.spread import OnRay
+
+    return OnRay(job, address)
 
 
 def validate(

@@ -68,6 +68,10 @@ class MapengineError(Exception, Displayed):
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """How it goes to another process: by its problems, and what was noted on its way."""
+        return type(self), tuple(self.problems), self.__dict__
+
     def _render_traceback_(self) -> list[str]:
         """What a notebook prints where nothing catches it: the problems, not our own calls."""
         return traceback_lines(self)

@@ -16,8 +16,8 @@ BYTES = ("formats", "checkpoints", "executors", "verification", "inference", "ad
          "comparison")  # fmt: skip
 DOORS = ("cli", "commands", "api", "report")
 HEAVY = {"torch", "transformers", "numpy", "einops", "jsonschema", "rich", "huggingface_hub",
-         "fsspec"}  # fmt: skip
-ALONE = {"fsspec": ["checkpoints/remote.py"]}
+         "fsspec", "ray"}  # fmt: skip
+ALONE = {"fsspec": ["checkpoints/remote.py"], "ray": ["executors/ray.py"]}
 """What is imported in one place, so that it is one place's matter whether it is there."""
 FAMILIES = re.compile(
     r"mixtral|mistral|llama|gemma|falcon|deepseek|qwen|bloom|gpt|mamba|olmo", re.IGNORECASE

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from mapengine.checkpoints import storage
 from mapengine.checkpoints.finished import finished
+from mapengine.checkpoints.hashing import check_sources
 from mapengine.checkpoints.identity import identity, times
 from mapengine.checkpoints.links import SourceFolder
 from mapengine.errors import OutputError, Problem
+from mapengine.planning.budget import leaves
 from mapengine.planning.plan import Plan, Shard
+from mapengine.specs import StoredTensor
 
 _BLOCK, _LISTED = 4096, 256
 """About how many bytes a file takes beside its tensors, and a tensor in a header and an index."""
@@ -65,6 +68,16 @@ class Conversion:
         beside = sum(self.source.size(name) + _BLOCK for name in companions)
         needed = sum(shard.nbytes + _BLOCK + _LISTED * len(shard.tensors) for shard in shards)
         storage.check_space(self.output.absolute().parent, needed + beside)
+
+    def check_sources(self, shards: Sequence[Shard], others: bool = False) -> None:
+        """Holds what is read for some shards, or all `others`, to the checksums it states.
+
+        Raises `CheckpointError`.
+        """
+        views = (view for one in shards for t in one.tensors for view in leaves(t.content))
+        read = {v.source.location.file for v in views if isinstance(v.source, StoredTensor)}
+        files = {n: file for n, file in self.plan.stored.items() if (n in read) != others}
+        check_sources(self.source, files)
 
     @contextlib.contextmanager
     def failing_clearly(self) -> Iterator[None]:

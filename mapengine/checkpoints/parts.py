@@ -10,7 +10,7 @@ from typing import Any
 from mapengine.checkpoints.beside import write_beside
 from mapengine.checkpoints.conversion import Conversion
 from mapengine.checkpoints.execute import Result, result
-from mapengine.checkpoints.hashing import check_sources, still_there, still_whole
+from mapengine.checkpoints.hashing import still_there, still_whole
 from mapengine.checkpoints.inspection import read_folder
 from mapengine.checkpoints.journal import Finished
 from mapengine.checkpoints.links import SourceFolder
@@ -20,10 +20,10 @@ from mapengine.checkpoints.workspace import JOB, place_of, workspace
 from mapengine.errors import OutputError, Problem
 from mapengine.executors import default_workers
 from mapengine.locations import Location
-from mapengine.planning.budget import DEFAULT_MEMORY, leaves
+from mapengine.planning.budget import DEFAULT_MEMORY
 from mapengine.planning.parts import Part, part_numbers, shards_of
 from mapengine.planning.plan import Plan, Shard
-from mapengine.specs import RECEIPT, StoredTensor
+from mapengine.specs import RECEIPT
 
 _SHOWN = 5
 """Missing files that are named, before the rest is counted."""
@@ -98,8 +98,7 @@ def _make(
     left = [shard for shard in shards if shard.name not in place.kept]
     run.check_room(left)
     if run.hash:
-        read = _files_of(left)
-        check_sources(run.source, {n: f for n, f in run.plan.stored.items() if n in read})
+        run.check_sources(left)
     for shard in shards:
         if progress and shard.name in place.kept:
             progress(Done(shard, shard.nbytes, len(shard.tensors)))
@@ -139,8 +138,7 @@ def publish_parts(
             _check_all_there(run, place.kept, parts)
             run.check_room((), plan.companions)
             if hash:  # what no part has read
-                read = _files_of(plan.shards)
-                check_sources(folder, {n: f for n, f in plan.stored.items() if n not in read})
+                run.check_sources(plan.shards, others=True)
             write_shards(  # none; but whatever must hold of the source does
                 plan, (), plan.checks, folder, place, workers=workers or default_workers(sync),
                 memory=memory,
@@ -186,9 +184,3 @@ def published(output: Path) -> Result | None:
 
 def _nbytes(shards: Sequence[Shard]) -> int:
     return sum(shard.nbytes for shard in shards)
-
-
-def _files_of(shards: Sequence[Shard]) -> set[str]:
-    """The files of the source that are read for some shards."""
-    views = (view for one in shards for t in one.tensors for view in leaves(t.content))
-    return {v.source.location.file for v in views if isinstance(v.source, StoredTensor)}

@@ -123,7 +123,11 @@ class Workspace:
 
     def add(self, name: str, finished: Finished) -> None:
         """Takes a file from `parts` as whole."""
-        (self.parts / name).rename(self.new / name)
+        self.take(self.parts / name, finished)
+
+    def take(self, path: Path, finished: Finished) -> None:
+        """Takes a file that is whole, wherever on this file system it is."""
+        path.rename(self.new / finished.name)
         self.journal.record(finished)
 
     def publish(self) -> None:

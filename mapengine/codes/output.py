@@ -100,4 +100,19 @@ OUTPUT = {
         "ME622 '0/8' is no part: 2/8 is the second of eight, and they begin with 1/8",
         "Where a scheduler counts from 0, add 1: `--part $((JOB_COMPLETION_INDEX + 1))/8`.",
     ),
+    "ME623": Code(
+        "a node that sees something else",
+        "A node of the cluster does not see the source, the output or the mapping as the one does "
+        "that began the run.",
+        "ME623 node worker-3 sees something else: the source differ",
+        "Put source and output on storage that all nodes share, under the same paths, and the same "
+        "version of mapengine on every node.",
+    ),
+    "ME624": Code(
+        "the cluster did not do it",
+        "Ray is not installed, there is no cluster, no node has enough memory, or a task was lost "
+        "each time it was tried.",
+        "ME624 ray is not installed",
+        "`pip install 'mapengine[ray]'`; else what the message says. What is finished is kept.",
+    ),
 }

@@ -38,6 +38,14 @@ SYNC = click.option(
 @job_options
 @click.option("-o", "--output", type=LOCATION, help="The folder to write, or its URL.")
 @click.option("--part", metavar="N/OF", help="Make this part of the shards, for `publish`.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who makes the shards: threads of this process, or a Ray cluster.",
+)
+@click.option("--address", help="The Ray cluster.  [default: $RAY_ADDRESS, or one of its own]")
 @OVERWRITE
 @SYNC
 @click.option(
@@ -55,15 +63,17 @@ SYNC = click.option(
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no summary.")
 @JSON
 def command(
-    source: Location | None, output: Location | None, part: str | None, overwrite: bool,
-    sync: bool, scratch: Path | None, restart: bool, hash_: bool, dry_run: bool, bars: bool,
-    quiet: bool, as_json: bool, workers: int | None, memory: int, **given: Any,
+    source: Location | None, output: Location | None, part: str | None, executor: str,
+    address: str | None, overwrite: bool, sync: bool, scratch: Path | None, restart: bool,
+    hash_: bool, dry_run: bool, bars: bool, quiet: bool, as_json: bool, workers: int | None,
+    memory: int, **given: Any,
 ) -> None:  # fmt: skip
     """Convert a checkpoint, or an adapter of one, after checking that everything fits.
 
     Without --source, the mapping's small example is made and converted. A plan that was saved by
     `plan -o` is run in place of a mapping, unless its source or mapping has changed. With --part a
-    part of the shards is made, by this process among others, and `publish` comes when all are.
+    part of the shards is made, by this process among others, and `publish` comes when all are; with
+    --executor ray a cluster makes them all.
     """
     from mapengine import api
     from mapengine.parts import run_part
@@ -72,8 +82,11 @@ def command(
 
     saved = Path(given["mapping"]) if given["mapping"].endswith(".json") else None
     alone = source is None and given["adapter"] is None
+    on: dict[str, Any] = {"executor": executor, "address": address}
+    if address is not None and executor == "local":
+        raise click.UsageError("--address is for --executor ray")
     if part is not None:
-        _check_part(part, output, restart, alone=alone and not saved)
+        _check_part(part, output, restart, executor, alone=alone and not saved)
     if output is not None:  # before the work of planning
         _check_output(output, {source, given["adapter"]}, overwrite)
     elif not dry_run and (saved or not alone):
@@ -100,7 +113,7 @@ def command(
     if part is None:
         with progress(plan.shards, quiet or not bars) as advance:
             result = api.run(
-                job, output, restart=restart, scratch=scratch, progress=advance, **options
+                job, output, restart=restart, scratch=scratch, progress=advance, **on, **options
             )
         _tell(result, lambda: print_result(result, plan), quiet, as_json)
         return
@@ -130,7 +143,9 @@ def _tell(
         text()
 
 
-def _check_part(part: str, output: Location | None, restart: bool, alone: bool) -> None:
+def _check_part(
+    part: str, output: Location | None, restart: bool, executor: str, alone: bool
+) -> None:
     from mapengine.locations import URL
     from mapengine.planning.parts import Part
 
@@ -140,6 +155,8 @@ def _check_part(part: str, output: Location | None, restart: bool, alone: bool) 
     if restart:
         help = "without --part it discards what all parts have made"
         raise click.UsageError(f"--restart is not for a part; {help}")
+    if executor != "local":
+        raise click.UsageError("--part is of the shards, and --executor of them all: take one")
     if alone:
         raise click.UsageError("--source is missing: the folder that all parts read")
 
