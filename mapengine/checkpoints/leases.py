@@ -32,7 +32,7 @@ class Lease:
         self._name = name
         self._told = {**told, "token": uuid.uuid4().hex}
         self._tag = ""
-        self._lost = False
+        self.is_lost = False
         self._end = threading.Event()
 
     def take(self, instead_of: str | None = None) -> None:
@@ -44,7 +44,7 @@ class Lease:
         self._tag = self._uploads.put(self._name, data, new=new, instead_of=instead_of or "")
 
     def check(self) -> None:
-        if self._lost:
+        if self.is_lost:
             message = f"{self._uploads.folder.url} was taken over by another run"
             raise OutputError(Problem("ME616", message, help="let one run at a time write it"))
 
@@ -54,13 +54,13 @@ class Lease:
             try:
                 self.take(self._tag)
             except FileExistsError:
-                self._lost = True
+                self.is_lost = True
                 return
             except Exception:
                 continue
 
     def give_back(self) -> None:
-        if not self._lost:
+        if not self.is_lost:
             self._uploads.remove([self._name])
 
     def stop(self) -> None:

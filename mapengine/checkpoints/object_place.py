@@ -51,6 +51,7 @@ class ObjectPlace:
     kept: dict[str, Finished] = field(default_factory=dict)
     made: dict[str, Finished] = field(default_factory=dict)
     tags: dict[str, str | None] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     is_begun: bool = False
     sync: bool = False
 
@@ -102,9 +103,13 @@ class ObjectPlace:
         self.uploads.abandon()
         if is_same and not restart:
             self.kept = _whole(records, url, {shard.name for shard in plan.shards})
-        self.uploads.remove(ours & there - self.kept.keys())
+        stale = ours & there - self.kept.keys()
+        self.uploads.remove(
+            sorted(stale, key=lambda name: name != RECEIPT)
+        )  # what says it is whole
         self._forget(records.keys() - self.kept.keys())
-        begun = {"identity": dict(identity), "files": sorted(_names(plan))}
+        self.names = _names(plan)
+        begun = {"identity": dict(identity), "files": sorted(self.names)}
         self.uploads.put(_RUN, json.dumps(begun).encode())
         self.made = dict(self.kept)
         self.tags = {name: records[name].get("tag") for name in self.kept}
@@ -133,15 +138,16 @@ class ObjectPlace:
                 raise OutputError(Problem("ME616", message, help="let one run at a time write it"))
 
     def discard(self) -> None:
-        """Removes all that this run and those before it have sent."""
-        self.uploads.remove(self.made)
-        self._forget(self.made)
+        """Removes all that this run and those before it have sent, unless it is another's now."""
+        if not self.lease.is_lost:
+            self.uploads.remove(self.names & names_there(self.uploads.folder.url))
+            self._forget(self.made)
 
     def leave(self, error: BaseException) -> None:
         """Keeps what is whole, if anything is, and says so in a note to the error."""
         if not self.made:
             with contextlib.suppress(MapengineError):
-                self._forget(())
+                self.discard()
         kept = "the same command goes on from here" if self.made else "nothing is left behind"
         error.add_note(kept)
 

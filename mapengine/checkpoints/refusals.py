@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from mapengine.checkpoints.retries import TRIES, causes, may_pass, status_of
 from mapengine.errors import CheckpointError, MapengineError, Problem
+from mapengine.executors import Stopped
 from mapengine.locations import URL
 
 _CREDENTIALS = "credentials are looked for where the tools of the place keep them: docs/remote.md"
@@ -18,15 +19,15 @@ def refusing(url: URL) -> Iterator[None]:
     """Turns whatever error asking a place raises into `CheckpointError`."""
     try:
         yield
-    except MapengineError:
+    except (MapengineError, Stopped):
         raise
     except Exception as error:
         raise refused(error, url) from error
 
 
-def refused(error: Exception, url: URL) -> MapengineError:
+def refused(error: Exception, url: URL) -> Exception:
     """An error of asking for `url`, as one of ours."""
-    if isinstance(error, MapengineError):
+    if isinstance(error, MapengineError | Stopped):
         return error
     status = status_of(error)
     said = f" ({status})" if status else ""

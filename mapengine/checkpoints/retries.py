@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from mapengine.executors import check_stopped
+from mapengine.executors import check_stopped, pause
 
 T = TypeVar("T")
 
@@ -24,7 +23,7 @@ class ShortAnswer(ConnectionError):
     """Fewer bytes came than were asked for."""
 
 
-def retried(call: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
+def retried(call: Callable[[], T]) -> T:
     """What `call` returns, at the first try or a later one; what cannot pass is raised at once.
 
     It waits longer each time, at random, so that many that were refused do not come back at once.
@@ -36,7 +35,7 @@ def retried(call: Callable[[], T], sleep: Callable[[float], None] = time.sleep) 
         except Exception as error:
             if tried == TRIES or not may_pass(error):
                 raise
-        sleep(random.uniform(0, min(FIRST * 2 ** (tried - 1), LONGEST)))
+        pause(random.uniform(0, min(FIRST * 2 ** (tried - 1), LONGEST)))
     raise AssertionError("unreachable")
 
 

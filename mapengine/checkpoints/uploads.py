@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from email.utils import parsedate_to_datetime
@@ -21,7 +22,7 @@ from mapengine.checkpoints.refusals import refusing
 from mapengine.checkpoints.remote import Entry, RemoteFolder
 from mapengine.checkpoints.retries import retried, status_of
 from mapengine.errors import CheckpointError, Problem
-from mapengine.executors import check_stopped
+from mapengine.executors import check_stopped, heed
 
 PART = 2**23
 """Bytes of a part, or more where a file would have too many of them."""
@@ -172,13 +173,18 @@ class Uploads:
             return {"PartNumber": number, "ETag": told["ETag"]}
 
         sent: list[Future[dict[str, Any]]] = []
-        with path.open("rb") as file, ThreadPoolExecutor(AT_ONCE) as pool:
+        stop = threading.Event()
+        with (
+            path.open("rb") as file,
+            ThreadPoolExecutor(AT_ONCE, initializer=heed, initargs=(stop,)) as pool,
+        ):
             try:
                 for number, data in enumerate(iter(lambda: file.read(length), b""), 1):
                     sent.append(pool.submit(send, number, data))
                     _settle(sent, AT_ONCE)
                 _settle(sent, 1)
             except BaseException:
+                stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return [one.result() for one in sent]

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
-from mapengine.executors.local import check_stopped, run_local
+from mapengine.executors.local import Stopped, check_stopped, heed, pause, run_local
 
-__all__ = ["EXECUTORS", "Executor", "check_stopped", "default_workers"]
+__all__ = ["EXECUTORS", "Executor", "Stopped", "check_stopped", "default_workers", "heed", "pause"]
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,8 +26,19 @@ def check_stopped() -> None:
         raise Stopped
 
 
-def _begin(stop: threading.Event) -> None:
+def heed(stop: threading.Event) -> None:
+    """Has `check_stopped` and `pause` of this thread look at `stop`."""
     _here.stop = stop
+
+
+def pause(seconds: float) -> None:
+    """Waits. Raises `Stopped` as soon as the rest of the work is given up."""
+    stop = getattr(_here, "stop", None)
+    if stop is None:
+        time.sleep(seconds)
+    else:
+        stop.wait(seconds)
+        check_stopped()
 
 
 def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Iterator[R]:
@@ -38,7 +50,7 @@ def run_local(work: Callable[[T], R], tasks: Iterable[T], workers: int) -> Itera
         yield from map(work, tasks)
         return
     stop = threading.Event()
-    with ThreadPoolExecutor(workers, "mapengine", _begin, (stop,)) as pool:
+    with ThreadPoolExecutor(workers, "mapengine", heed, (stop,)) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for task in tasks:

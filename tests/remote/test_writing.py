@@ -117,6 +117,13 @@ def test_what_cannot_pass_leaves_no_parts_and_is_gone_on_with(
     assert kept == records
 
 
+def test_a_run_that_fails_before_anything_is_noted_leaves_nothing(checkpoint, tmp_path, s3):
+    s3.fail(method="PUT", path="/records/", status=403)
+    with pytest.raises(MapengineError, match="ME521") as raised:
+        send(tmp_path, workers=1)
+    assert raised.value.__notes__ == ["nothing is left behind"] and there(s3) == {}
+
+
 def test_a_shard_that_was_changed_is_made_again(checkpoint, tmp_path, s3):
     s3.fail(method="PUT", path="/mapengine.json", status=403)
     with pytest.raises(MapengineError):
@@ -129,7 +136,7 @@ def test_a_shard_that_was_changed_is_made_again(checkpoint, tmp_path, s3):
 
 
 def test_a_run_that_was_finished_is_not_done_again(checkpoint, tmp_path, s3):
-    time.sleep(1.1)  # times there are in whole seconds, and the source must be older than that
+    time.sleep(1.1)  # the source must be older, and times there are whole seconds
     assert not send(tmp_path).was_finished
     s3.clear()
     assert send(tmp_path).was_finished
@@ -235,6 +242,24 @@ m.run(m.Job('small.yaml', 'source', max_shard_size={SHARDS}), {OUT!r}, workers=1
     s3.faults.clear()
     assert send(tmp_path).kept == 1
     assert there(s3) == files_of(tmp_path / "here") and unfinished(s3) == []
+
+
+def test_a_signal_leaves_no_parts_and_gives_the_lease_back(checkpoint, tmp_path, s3):
+    code = "from mapengine.checkpoints import uploads; uploads.PART = 10**5\n\
+import sys; from mapengine.cli import main; main()"
+    words = ["run", "small.yaml", "-s", "source", "-o", OUT, "--max-shard-size", str(SHARDS)]
+    s3.fail(method="PUT", query="partNumber=3", after=1, wait=1)
+    child = subprocess.Popen([sys.executable, "-c", code, *words, "--workers", "1"], cwd=tmp_path,
+                             stderr=subprocess.PIPE, text=True)  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (s3.faults and not s3.faults[0].times) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert "terminated; the same command goes on from here" in child.communicate()[1]
+    assert child.returncode == 128 + signal.SIGTERM
+    assert unfinished(s3) == [] and ".mapengine/lease.json" not in there(s3)
+    assert send(tmp_path).kept == 1
+    assert there(s3) == files_of(tmp_path / "here")
 
 
 def test_the_command_writes_to_a_url(checkpoint, tmp_path, s3):
