@@ -243,6 +243,8 @@ def run(
     Raises `MapengineError`, and then leaves `output` as it was. Where that is a URL, files are made
     in the folder `scratch` before they are sent.
     """
+    check_job(job, Job, "run")
+    check_run(output=output, workers=workers, memory=memory)
     to = location(output)
     make = _maker(job, to, executor, address)
     if isinstance(to, URL):
@@ -255,8 +257,6 @@ def run(
         )  # fmt: skip
     from mapengine.checkpoints.execute import run_plan
 
-    check_job(job, Job, "run")
-    check_run(output=output, workers=workers, memory=memory)
     return run_plan(
         planned or plan(job),
         job.folder,

@@ -33,7 +33,7 @@ _FIELDS: dict[str, tuple[tuple[type, ...], bool, str]] = {
 }
 """Of every field of a job: its types, whether it may be None, and how it is written."""
 _RUN: dict[str, tuple[tuple[type, ...], bool, str]] = {
-    "output": (_PLACE[:2], False, "the folder to write, as a path"),
+    "output": (_PLACE, False, "the folder to write, as a path or a URL"),
     "workers": ((int,), True, "a number of threads"),
     "memory": ((int,), False, "a number of bytes: 512_000_000"),
 }
