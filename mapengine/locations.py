@@ -72,4 +72,6 @@ def location(place: str | Path | URL) -> Location:
         raise CheckpointError(Problem("ME520", message, help=help))
     if place.lower().startswith("file://"):
         return Path(unquote(urlsplit(place).path))
+    if not place.partition("://")[2].strip("/"):
+        raise CheckpointError(Problem("ME520", f"{place} names no folder"))
     return URL(place.rstrip("/"))

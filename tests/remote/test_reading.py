@@ -268,6 +268,7 @@ def test_commands_that_take_paths_alone_say_so(command):
 WRONG = {
     "s3://key:secret@models/one": "s3://key@models/one: a URL holds no password",
     "s3://models/one?X-Amz-Signature=secret": "s3://models/one: a URL holds no password",
+    "s3://": "s3:// names no folder",
     "nowhere://models/one": "no kind of place that is known here: nowhere://",
     "s3://models/none": "s3://models/none: there is nothing",
     "s3://other/none": "s3://other/none: there is nothing (404)",
