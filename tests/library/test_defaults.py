@@ -6,6 +6,8 @@ from library.defaults import other_defaults
 from mapengine import api
 
 MEANT_OTHERWISE = {  # field: what is written instead, and why
+    ("convnext", "labels"): None,  # made from how many there are
+    ("convnext", "numbers"): None,
     ("gpt_neox", "eos"): 0,  # as Pythia and GPT-NeoX-20B have it
     ("litgpt_pythia", "eos"): 0,
     ("litgpt_falcon", "tied"): False,  # LitGPT trains the head by itself

@@ -9,7 +9,7 @@ from mapengine.report.page.building import page_html
 
 def example_survey(name, layout=None, reverse=False):
     """What the mapping's example comes to."""
-    job = Job(name, "", layout=layout and "+".join(sorted(layout)), reverse=reverse)
+    job = Job(name, "", layout="+".join(sorted(layout)) if layout else None, reverse=reverse)
     return survey_example(job)
 
 
