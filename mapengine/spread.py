@@ -13,7 +13,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -77,16 +77,15 @@ class OnRay:
             write_shards(run.plan, (), run.plan.checks, run.source, place, workers=1, memory=memory)
         if not left:
             return
-        folder = place.parts / secrets.token_hex(8)
-        folder.mkdir()
         executor = RayExecutor(self.address, run.plan.peak_memory(1, memory) + INTERPRETER)
-        tasks = self._tasks(run, left, folder, memory, place.sync)
-        with contextlib.closing(executor(make_shard, tasks, workers)) as results:
-            for made in results:
-                shard = run.plan.shards[made.number]
-                _take(made, place, folder)
-                if progress:
-                    progress(Done(shard, shard.nbytes, len(shard.tensors)))
+        with _folder_for_tasks(place.parts) as folder:
+            tasks = self._tasks(run, left, folder, memory, place.sync)
+            with contextlib.closing(executor(make_shard, tasks, workers)) as results:
+                for made in results:
+                    shard = run.plan.shards[made.number]
+                    _take(made, place, folder)
+                    if progress:
+                        progress(Done(shard, shard.nbytes, len(shard.tensors)))
 
     def _tasks(
         self, run: Conversion, left: Sequence[Shard], folder: Path, memory: int, sync: bool
@@ -98,6 +97,20 @@ class OnRay:
             ShardTask(job, identity, str(folder), numbers[one.name], memory, run.hash, sync)
             for one in sorted(left, key=lambda shard: (-shard.nbytes, shard.name))
         ]
+
+
+@contextlib.contextmanager
+def _folder_for_tasks(parts: Path) -> Iterator[Path]:
+    """A folder for the tasks of one run; gone after it, even from under those still at work."""
+    folder = parts / secrets.token_hex(8)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        gone = folder.with_suffix(".gone")
+        with contextlib.suppress(OSError):
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _take(made: Made, place: Workspace, folder: Path) -> None:

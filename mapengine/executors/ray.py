@@ -22,8 +22,8 @@ _RETRIES = 5
 """Times that a task is begun again: its worker or node is gone, or its storage hiccups."""
 _MOST_WAITING = 1000
 """Tasks that the cluster is told of at a time, where nobody says how many are to run at once."""
-_TICK, _PATIENCE = 0.5, 15.0
-"""Seconds between looks at signals, and for tasks that were cancelled to be gone."""
+_TICK, _PATIENCE = 0.5, 5.0
+"""Seconds between looks at signals, and for an answer, or tasks that were cancelled to be gone."""
 _STORE = 80 * 2**20
 """Bytes of Ray's own store on a cluster that is started here: what is passed around is small."""
 _LASTING = {
