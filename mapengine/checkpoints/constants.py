@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from mapengine.checkpoints.arena import Array
-from mapengine.checkpoints.raw import as_raw
+from mapengine.checkpoints.raw import as_raw, usable_torch
 from mapengine.views import Filled
 
 
@@ -40,6 +40,5 @@ def _bits(value: float, dtype: str) -> int:
 
 def _counted(numbers: Array, dtype: str) -> Array:
     """Numbers of a dtype, as integers of its size."""
-    import torch
-
+    torch = usable_torch()
     return as_raw(torch.from_numpy(numbers).to(getattr(torch, dtype)))
