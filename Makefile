@@ -34,11 +34,13 @@ docs: $(VENV)/.installed-docs
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
-# Every system call, random moments, power cuts: about ten minutes; root and strace for all of it.
+# Every system call, random moments, power cuts, too little memory: about ten minutes; root and strace
+# for all of it.
 crash: $(VENV)/.installed-dev
 	$(BIN)/python tests/reliability/crash_sweep.py
 	$(BIN)/python tests/reliability/random_kills.py --kills 1000
 	$(BIN)/python tests/reliability/power_cuts.py --cuts 200
+	$(BIN)/python tests/reliability/memory_limit.py
 
 # Random mappings on random checkpoints, killed at random, taken there and back; what fails is kept.
 SOAK_MINUTES ?= 10
