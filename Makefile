@@ -45,7 +45,7 @@ crash: $(VENV)/.installed-dev
 # Random mappings on random checkpoints, killed at random, taken there and back; what fails is kept.
 SOAK_MINUTES ?= 10
 soak: $(VENV)/.installed-dev
-	$(BIN)/python tests/reliability/soak.py --minutes $(SOAK_MINUTES)
+	$(BIN)/python tests/reliability/soak.py --minutes $(SOAK_MINUTES) $(SOAK_SEED:%=--seed %)
 
 # Inputs at random to every reader, each as long as the others; what crashes one is kept.
 FUZZ_MINUTES ?= 10

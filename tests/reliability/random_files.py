@@ -14,6 +14,15 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+
+class Quoted(yaml.SafeDumper):
+    """Quotes all text: version 1.1 of YAML leaves those of 1e5 out, a number in version 1.2."""
+
+
+Quoted.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
 TORCH = (".pt", ".pth", ".bin")
 Files = dict[str, dict[str, Tensor]]
 
@@ -132,7 +141,9 @@ def write_source(
             state[inside["at"]] = config
         torch.save(state, folder / name, _use_new_zipfile_serialization=number % 2 == 0)
     if config is not None and not inside:
-        text = yaml.safe_dump(config) if form.config.endswith("yaml") else json.dumps(config)
+        text = (
+            yaml.dump(config, Dumper=Quoted) if form.config.endswith("yaml") else json.dumps(config)
+        )
         (folder / form.config).write_text(text, encoding="utf-8")
     for name, content in companions.items():
         (folder / name).write_bytes(content)

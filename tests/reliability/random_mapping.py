@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from reliability.random_files import Form, form_at_random
+from reliability.random_files import Form, Quoted, form_at_random
 from reliability.random_ops import Spelling
 from reliability.random_rules import Rules, Scope
 
@@ -194,7 +194,7 @@ def trial(seed: str) -> Trial:
         document["files"] = [*companions, "not_there.txt"]
     where = document["target"].get("config")
     return Trial(
-        yaml.safe_dump(document, sort_keys=False, allow_unicode=True),
+        yaml.dump(document, Dumper=Quoted, sort_keys=False, allow_unicode=True),
         form, form.deal(chance, rules.source),
         fields.before if has_config else None, rules.target,
         fields.there if has_config else None, fields.back if has_config else None, where,
